@@ -1,0 +1,1 @@
+//! The sensor daemon: reads the kernel's tables once a second, decides, and pushes rules back.
