@@ -1,1 +1,5 @@
 //! The sensor daemon: reads the kernel's tables once a second, decides, and pushes rules back.
+
+pub mod control;
+pub mod engine;
+pub mod tunable;

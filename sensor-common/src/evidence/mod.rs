@@ -1,0 +1,404 @@
+//! Evidence on one connection, from the client's segments alone.
+//!
+//! The server's side is inferred: the handshake is complete when the client acknowledges it, the server's flight has
+//! arrived when the client acknowledges bytes beyond its own first payload. Bytes are followed in order only; what
+//! comes out of order makes the rest of the stream unknown, never wrong.
+
+mod gap;
+
+use crate::capacity::SEGMENT_BYTES;
+use crate::connection::{Connection, ConnectionKey, stage};
+use crate::counter::Counter;
+use crate::event::{flag, protocol};
+use crate::path::{DropReason, Judged, Verdict};
+use crate::rule::ClassKey;
+use crate::stats::SourceStats;
+use crate::stream;
+use crate::tables::{Frame, Tables};
+use crate::wire::{Segment, Tcp, timestamp};
+
+/// One second and one minute, the windows of the per-source limits, nanoseconds.
+const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
+
+/// One segment to a watched service, with all that its judgement needs.
+pub(crate) struct Context<'a, T: Tables> {
+    pub(crate) frame: &'a T::Frame,
+    pub(crate) tables: &'a T,
+    pub(crate) segment: &'a Segment,
+    pub(crate) tcp: &'a Tcp,
+    pub(crate) now_ns: u64,
+    pub(crate) judged: Judged,
+}
+
+impl<T: Tables> Context<'_, T> {
+    #[inline(always)]
+    fn key(&self) -> ConnectionKey {
+        ConnectionKey {
+            client: self.segment.client,
+            server: self.segment.server,
+            client_port: self.tcp.client_port,
+            server_port: self.tcp.server_port,
+        }
+    }
+}
+
+/// Follows the connection that the segment belongs to.
+#[inline(always)]
+pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
+    let key = context.key();
+    if context.tcp.is_syn() {
+        return open(context, source, &key);
+    }
+    let Some(connection) = context.tables.connection(&key) else {
+        context.tables.count(Counter::Untracked, 1);
+        return Verdict::Pass;
+    };
+    connection.last_seen_ns = context.now_ns;
+    if context.tcp.has_rst() {
+        return reset(context, &key, connection);
+    }
+    if !context.tcp.has_ack() || context.tcp.has_syn() {
+        return Verdict::Pass;
+    }
+    if connection.stage == stage::SYN && !establish(context, connection, source) {
+        return Verdict::Pass;
+    }
+    if after(context.tcp.ack, connection.ack) {
+        connection.ack = context.tcp.ack;
+    }
+    let verdict = if context.tcp.length > 0 {
+        payload(context, &key, connection, source)
+    } else {
+        acknowledge(context, connection);
+        Verdict::Pass
+    };
+    if context.tcp.has_fin() {
+        let end = context.tcp.seq.wrapping_add(context.tcp.length as u32);
+        if end == connection.next_seq {
+            connection.next_seq = end.wrapping_add(1);
+        }
+        connection.flags |= flag::CLOSED;
+        report(context, &key, connection);
+    }
+    verdict
+}
+
+/// A connection attempt.
+#[inline(always)]
+fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats, key: &ConnectionKey) -> Verdict {
+    let tables = context.tables;
+    tables.count(Counter::Syns, 1);
+    if over_connection_limit(context, source) {
+        return context.judged.refuse(DropReason::ConnectionLimit);
+    }
+    if let Some(known) = tables.connection(key)
+        && known.isn == context.tcp.seq
+        && known.started_ns != 0
+    {
+        // A retransmitted SYN changes nothing.
+        return Verdict::Pass;
+    }
+    let Some(connection) = tables.open_connection(key) else {
+        tables.count(Counter::LostConnections, 1);
+        return Verdict::Pass;
+    };
+    connection.started_ns = context.now_ns;
+    connection.last_seen_ns = context.now_ns;
+    connection.isn = context.tcp.seq;
+    connection.next_seq = context.tcp.seq.wrapping_add(1);
+    connection.seed = context.judged.seed;
+    if context.tcp.length > 0 {
+        // RFC 7413: the client speaks first, so nothing can be timed.
+        connection.flags |= flag::FAST_OPEN;
+        consume(context, connection, 0);
+    }
+    Verdict::Pass
+}
+
+#[inline(always)]
+fn over_connection_limit<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> bool {
+    let Some(limits) = context.tables.limits(&context.segment.client) else { return false };
+    if limits.connections_per_s == 0 || context.judged.allowed {
+        return false;
+    }
+    if context.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
+        source.second_start_ns = context.now_ns;
+        source.second_connections = 0;
+    }
+    source.second_connections = source.second_connections.saturating_add(1);
+    source.second_connections > limits.connections_per_s
+}
+
+/// Completes the handshake; `false` if this segment does not.
+#[inline(always)]
+fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> bool {
+    let tables = context.tables;
+    // With TCP Fast Open the server may not have taken the data in the SYN.
+    let first = connection.isn.wrapping_add(1);
+    if context.tcp.seq != connection.next_seq && context.tcp.seq != first {
+        return false;
+    }
+    connection.established_ns = context.now_ns;
+    connection.rtt_us = microseconds(context.now_ns.saturating_sub(connection.started_ns));
+    connection.ack = context.tcp.ack;
+    connection.flags |= flag::ESTABLISHED;
+    connection.stage = if connection.flags & flag::FAST_OPEN == 0 { stage::ESTABLISHED } else { stage::DONE };
+    if let Some(tsval) = timestamp(context.frame, context.tcp) {
+        connection.established_tsval = tsval;
+        connection.flags |= flag::TIMESTAMPS;
+    }
+    if context.judged.allowed {
+        connection.flags |= flag::ALLOWED;
+    }
+    tables.count(Counter::Connections, 1);
+    tables.add(&mut source.connections, 1);
+    match tables.network(&context.segment.client.network(), context.now_ns) {
+        Some((network, true)) => {
+            network.last_seen_ns = context.now_ns;
+            connection.flags |= flag::NEW_NETWORK;
+        }
+        Some((network, false)) => network.last_seen_ns = context.now_ns,
+        None => tables.count(Counter::LostNetworks, 1),
+    }
+    true
+}
+
+/// A reset ends the connection, if it is one that the server would take (RFC 5961 section 3).
+#[inline(always)]
+fn reset<T: Tables>(context: &Context<'_, T>, key: &ConnectionKey, connection: &mut Connection) -> Verdict {
+    if context.tcp.seq == connection.next_seq {
+        connection.flags |= flag::CLOSED;
+        report(context, key, connection);
+        if connection.refused_until_ns == 0 {
+            context.tables.close_connection(key);
+        }
+    }
+    Verdict::Pass
+}
+
+/// A segment without payload.
+#[inline(always)]
+fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
+    let tcp = context.tcp;
+    if connection.stage != stage::HELLO || tcp.has_fin() || !after(tcp.ack, connection.hello_ack) {
+        return;
+    }
+    // The first one: later ones may be delayed together with the client's flight (relay-gap rule).
+    connection.flight_ack_ns = context.now_ns;
+    match timestamp(context.frame, tcp) {
+        Some(tsval) => connection.flight_ack_tsval = tsval,
+        None => connection.flags &= !flag::TIMESTAMPS,
+    }
+    connection.stage = stage::FLIGHT_ACKED;
+}
+
+/// A segment with payload.
+#[inline(always)]
+fn payload<T: Tables>(
+    context: &Context<'_, T>,
+    key: &ConnectionKey,
+    connection: &mut Connection,
+    source: &mut SourceStats,
+) -> Verdict {
+    if connection.refused_until_ns > context.now_ns && !context.judged.allowed {
+        return context.judged.refuse(DropReason::from_code(connection.refused_by));
+    }
+    let end = context.tcp.seq.wrapping_add(context.tcp.length as u32);
+    if !after(end, connection.next_seq) {
+        // A retransmission: it was looked at when it came first.
+        return Verdict::Pass;
+    }
+    if after(context.tcp.seq, connection.next_seq) {
+        context.tables.count(Counter::UnknownGap, u64::from(connection.flags & flag::STREAM_GAP == 0));
+        stream::lose(connection);
+    }
+    let known = connection.next_seq.wrapping_sub(context.tcp.seq);
+    let known = if after(context.tcp.seq, connection.next_seq) { 0 } else { known };
+    gap::first_flight(context, connection);
+    gap::second_flight(context, connection);
+    consume(context, connection, known);
+    connection.next_seq = end;
+    let verdict = count_requests(context, connection, source);
+    if is_ready(connection) {
+        count_gap(context, connection, source);
+        let judged = judge_class(context, connection, source);
+        report(context, key, connection);
+        if judged != Verdict::Pass {
+            return judged;
+        }
+    }
+    verdict
+}
+
+/// Feeds the payload behind its first `known` bytes to the stream parser.
+#[inline(always)]
+fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, known: u32) {
+    let length = context.tcp.length as u32;
+    let fresh = length.saturating_sub(known);
+    connection.bytes = connection.bytes.saturating_add(u64::from(fresh));
+    connection.found = 0;
+    let offset = context.tcp.payload + known as usize;
+    if connection.protocol == protocol::NONE {
+        match context.frame.read::<1>(offset) {
+            Some([first]) => stream::start(connection, first),
+            None => stream::lose(connection),
+        }
+        if connection.protocol == protocol::OTHER {
+            context.tables.count(Counter::UnknownProtocol, 1);
+        }
+    }
+    let skipped = stream::skippable(connection).min(fresh);
+    if skipped > 0 {
+        stream::skip(connection, skipped);
+    }
+    let rest = fresh - skipped;
+    if rest == 0 || connection.protocol == protocol::OTHER {
+        return;
+    }
+    if rest as usize > SEGMENT_BYTES
+        || !context.tables.scan(context.frame, offset + skipped as usize, rest as usize, connection)
+    {
+        context.tables.count(Counter::UnknownGap, 1);
+        stream::lose(connection);
+    }
+    if connection.flags & flag::MALFORMED != 0 {
+        context.tables.count(Counter::UnknownMalformed, 1);
+        connection.flags &= !flag::MALFORMED;
+    }
+}
+
+/// Adds the requests found in this segment; refuses the segment if they exceed the source's limit.
+#[inline(always)]
+fn count_requests<T: Tables>(
+    context: &Context<'_, T>,
+    connection: &mut Connection,
+    source: &mut SourceStats,
+) -> Verdict {
+    let found = connection.found;
+    if found == 0 {
+        return Verdict::Pass;
+    }
+    let tables = context.tables;
+    connection.requests = connection.requests.saturating_add(found);
+    connection.flags |= flag::REQUESTED;
+    tables.add(&mut source.requests, u64::from(found));
+    let exact = connection.protocol == protocol::HTTP1;
+    let counter = if exact { Counter::RequestsExact } else { Counter::RequestsEstimated };
+    tables.count(counter, u64::from(found));
+    let Some(limits) = tables.limits(&context.segment.client) else { return Verdict::Pass };
+    if limits.requests_per_min == 0 || context.judged.allowed {
+        return Verdict::Pass;
+    }
+    if context.now_ns.saturating_sub(source.minute_start_ns) >= MINUTE_NS {
+        source.minute_start_ns = context.now_ns;
+        source.minute_requests = 0;
+    }
+    source.minute_requests = source.minute_requests.saturating_add(found);
+    if source.minute_requests <= limits.requests_per_min {
+        return Verdict::Pass;
+    }
+    // The stream has moved on, so its retransmission must be refused too, until the minute is over.
+    let until = source.minute_start_ns.saturating_add(MINUTE_NS);
+    hold(context, connection, until, DropReason::RequestLimit)
+}
+
+/// Refuses the connection's payload until then; in dry run the frame only counts.
+#[inline(always)]
+fn hold<T: Tables>(
+    context: &Context<'_, T>,
+    connection: &mut Connection,
+    until_ns: u64,
+    reason: DropReason,
+) -> Verdict {
+    if context.judged.enforce {
+        connection.refused_until_ns = until_ns;
+        connection.refused_by = reason.code();
+        connection.flags |= flag::REFUSED;
+    }
+    context.judged.refuse(reason)
+}
+
+/// Whether all evidence that comes before the first request is there, and has not been judged yet.
+#[inline(always)]
+fn is_ready(connection: &Connection) -> bool {
+    if connection.flags & flag::REPORTED != 0 {
+        return false;
+    }
+    match connection.protocol {
+        protocol::HTTP1 => connection.flags & flag::REQUESTED != 0,
+        _ => connection.stage == stage::DONE,
+    }
+}
+
+/// Settles the relay gap and counts it for the source.
+#[inline(always)]
+fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) {
+    if !gap::settle(context, connection) {
+        return;
+    }
+    let tables = context.tables;
+    tables.count(Counter::GapSamples, 1);
+    tables.add(&mut source.gap_samples, 1);
+    if connection.flags & flag::GAP_FLAGGED != 0 {
+        tables.count(Counter::GapFlagged, 1);
+        tables.add(&mut source.gap_flagged, 1);
+    }
+}
+
+/// Whether a class rule refuses this connection. Two independent families must agree: timing (the relay gap), and
+/// the cohort's alarm with the novelty of the network.
+#[inline(always)]
+fn judge_class<T: Tables>(
+    context: &Context<'_, T>,
+    connection: &mut Connection,
+    source: &mut SourceStats,
+) -> Verdict {
+    let tables = context.tables;
+    if connection.fingerprint == 0 {
+        return Verdict::Pass;
+    }
+    let key = ClassKey::new(context.tcp.server_port, connection.fingerprint);
+    let Some(rule) = tables.class(&key) else { return Verdict::Pass };
+    if rule.expires_ns <= context.now_ns || context.judged.allowed {
+        return Verdict::Pass;
+    }
+    let newer = match tables.network(&context.segment.client.network(), context.now_ns) {
+        Some((network, _)) => network.first_seen_ns >= rule.newer_than_ns,
+        None => false,
+    };
+    let relayed = connection.flags & flag::GAP_FLAGGED != 0;
+    let twice = source.gap_flagged >= 2;
+    let strong = connection.protocol == protocol::TLS && connection.flags & flag::HELLO_GAP_FLAGGED != 0;
+    if !(newer && relayed && (strong || twice)) {
+        tables.add(&mut rule.passed, 1);
+        return Verdict::Pass;
+    }
+    tables.add(&mut rule.hits, 1);
+    connection.flags |= flag::CLASS_MATCHED;
+    hold(context, connection, rule.expires_ns, DropReason::Class)
+}
+
+/// Sends the connection's record, once.
+#[inline(always)]
+fn report<T: Tables>(context: &Context<'_, T>, key: &ConnectionKey, connection: &mut Connection) {
+    if connection.flags & (flag::REPORTED | flag::ESTABLISHED) != flag::ESTABLISHED {
+        return;
+    }
+    connection.flags |= flag::REPORTED;
+    let sent = context.tables.report(key, connection, context.now_ns);
+    context.tables.count(if sent { Counter::Events } else { Counter::LostEvents }, 1);
+}
+
+/// Whether sequence number `a` comes after `b` (RFC 9293 section 3.4: modulo 2^32).
+#[inline(always)]
+pub(crate) fn after(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+/// Nanoseconds as microseconds, saturating below [`crate::event::UNKNOWN_US`].
+#[inline(always)]
+pub(crate) fn microseconds(ns: u64) -> u32 {
+    let us = ns / 1_000;
+    if us >= u64::from(u32::MAX) { u32::MAX - 1 } else { us as u32 }
+}

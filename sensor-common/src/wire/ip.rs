@@ -1,0 +1,113 @@
+//! IPv4 (RFC 791) and IPv6 with extension headers (RFC 8200), to one shape.
+
+use super::Reject;
+use crate::address::Address;
+use crate::tables::Frame;
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
+
+/// Extension headers that are followed before giving up.
+const EXTENSIONS: usize = 6;
+
+/// The facts of one IP packet.
+pub(super) struct Packet {
+    pub(super) source: Address,
+    pub(super) destination: Address,
+    pub(super) protocol: u8,
+    /// Offset of the transport header in the frame.
+    pub(super) payload: usize,
+    /// End of the packet in the frame: padding and trailers are beyond it.
+    pub(super) end: usize,
+}
+
+#[inline(always)]
+pub(super) fn parse<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Result<Packet, Reject> {
+    match ethertype {
+        IPV4 => parse_v4(frame, offset),
+        IPV6 => parse_v6(frame, offset),
+        _ => Err(Reject::Ethertype),
+    }
+}
+
+#[inline(always)]
+fn parse_v4<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
+    let header = frame.read::<20>(offset).ok_or(Reject::Truncated)?;
+    let header_length = usize::from(header[0] & 0x0f) * 4;
+    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if header[0] >> 4 != 4 || header_length < 20 || total < header_length {
+        return Err(Reject::Header);
+    }
+    let end = offset + total;
+    if end > frame.len() {
+        return Err(Reject::Truncated);
+    }
+    // More fragments, or an offset: ports and lengths cannot be trusted. The reserved bit and DF do not matter.
+    if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        return Err(Reject::Fragment);
+    }
+    Ok(Packet {
+        source: Address::v4([header[12], header[13], header[14], header[15]]),
+        destination: Address::v4([header[16], header[17], header[18], header[19]]),
+        protocol: header[9],
+        payload: offset + header_length,
+        end,
+    })
+}
+
+#[inline(always)]
+fn parse_v6<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
+    let header = frame.read::<8>(offset).ok_or(Reject::Truncated)?;
+    let source = frame.read::<16>(offset + 8).ok_or(Reject::Truncated)?;
+    let destination = frame.read::<16>(offset + 24).ok_or(Reject::Truncated)?;
+    if header[0] >> 4 != 6 {
+        return Err(Reject::Header);
+    }
+    let end = offset + 40 + usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if end > frame.len() {
+        return Err(Reject::Truncated);
+    }
+    let (protocol, payload) = skip_extensions(frame, header[6], offset + 40)?;
+    if payload > end {
+        return Err(Reject::Header);
+    }
+    Ok(Packet { source: Address::v6(source), destination: Address::v6(destination), protocol, payload, end })
+}
+
+/// The first header that is no extension header, and its offset.
+#[inline(always)]
+fn skip_extensions<F: Frame>(frame: &F, first: u8, start: usize) -> Result<(u8, usize), Reject> {
+    let mut next = first;
+    let mut offset = start;
+    for _ in 0..EXTENSIONS {
+        let unit = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HOST_IDENTITY | SHIM6 => 8,
+            // RFC 4302 section 2.2: length in 4-byte units, minus 2.
+            AUTHENTICATION => 4,
+            FRAGMENT => return Err(Reject::Fragment),
+            _ => return Ok((next, offset)),
+        };
+        let [following, length] = frame.read::<2>(offset).ok_or(Reject::Truncated)?;
+        offset += if unit == 8 { usize::from(length) * 8 + 8 } else { usize::from(length) * 4 + 8 };
+        next = following;
+    }
+    match next {
+        HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HOST_IDENTITY | SHIM6 | AUTHENTICATION => {
+            Err(Reject::Extension)
+        }
+        FRAGMENT => Err(Reject::Fragment),
+        _ => Ok((next, offset)),
+    }
+}

@@ -1,0 +1,3 @@
+//! The control plane: a Unix socket that speaks HTTP/1 and JSON.
+
+pub mod protocol;

@@ -1,0 +1,212 @@
+//! Requests and answers of the control socket. Answers are what `--json` prints: stable names, units at their ends.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of a running sensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    Sources { limit: usize, sort: SortKey, tier: Option<String> },
+    Campaigns { all: bool },
+    Rules { kind: Option<String> },
+    /// An address, a prefix or a campaign's number.
+    Explain { subject: String },
+    Allow { prefix: String, note: String, ttl_s: Option<u64> },
+    Disallow { prefix: String },
+    Block { prefix: String, reason: String, ttl_s: u64, force: bool },
+    Unblock { prefix: String },
+    Get { name: Option<String> },
+    Set { name: String, value: u64 },
+    Reload,
+}
+
+/// Order of `sensor sources`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SortKey {
+    #[default]
+    Requests,
+    Connections,
+    Packets,
+    Bytes,
+    Dropped,
+    LastSeen,
+}
+
+/// What a running sensor answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Status(Box<Status>),
+    Sources { sources: Vec<Source>, total: usize },
+    Campaigns { campaigns: Vec<Campaign> },
+    Rules { rules: Vec<Rule> },
+    Explain(Explanation),
+    Tunables { tunables: Vec<Tunable> },
+    Done { done: String, warnings: Vec<String> },
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// `invalid` (the request is wrong), `refused` (a guard held), `not_found`, or `failed` (the kernel said no).
+    pub code: String,
+    pub error: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub ready: bool,
+    pub started_at_unix_s: u64,
+    pub uptime_s: u64,
+    pub interface: String,
+    /// `native` or `generic`.
+    pub xdp_mode: String,
+    /// Why native mode was not to be had, if it was asked for.
+    pub fallback: Option<String>,
+    /// `enforce` or `dry_run`.
+    pub mode: String,
+    pub services: Vec<u16>,
+    pub frames: u64,
+    pub bytes: u64,
+    pub connections: u64,
+    pub requests: u64,
+    /// Frames dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Frames that would have been dropped but for dry run, by reason.
+    pub would_drop: BTreeMap<String, u64>,
+    /// Frames passed because they were not understood, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Evidence given up, by reason.
+    pub unknown: BTreeMap<String, u64>,
+    /// Records and entries lost, by kind.
+    pub lost: BTreeMap<String, u64>,
+    pub sources_tracked: u64,
+    pub sources_capacity: u64,
+    pub sources_evicted: u64,
+    pub networks_known: u64,
+    pub cohorts_followed: u64,
+    pub events_received: u64,
+    pub campaigns_open: u64,
+    /// Installed rules, by kind.
+    pub rules: BTreeMap<String, u64>,
+    pub learning: Learning,
+    pub tick_ms: f64,
+    pub config_path: Option<String>,
+    pub config_loaded_at_unix_s: u64,
+    pub config_error: Option<String>,
+    /// What an operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// How far the learning of calm traffic has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learning {
+    pub calm_s: u64,
+    pub needed_s: u64,
+    /// Whether automatic rules may be made.
+    pub complete: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub source: String,
+    pub tier: String,
+    pub packets: u64,
+    pub bytes: u64,
+    pub syns: u64,
+    pub connections: u64,
+    pub requests: u64,
+    pub dropped: u64,
+    pub gap_samples: u64,
+    pub gap_flagged: u64,
+    pub first_seen_unix_s: u64,
+    pub last_seen_unix_s: u64,
+    pub connections_1m: u64,
+    pub connections_10m: u64,
+    pub connections_1d: u64,
+    pub requests_1m: u64,
+    pub requests_10m: u64,
+    pub requests_1d: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Campaign {
+    pub id: u64,
+    /// `open` or `closed`.
+    pub state: String,
+    /// Which detector raised it.
+    pub detector: String,
+    pub service: u16,
+    pub protocol: String,
+    /// Seeded: comparable only within one installation.
+    pub fingerprint: String,
+    /// When the traffic began that raised it.
+    pub onset_unix_s: u64,
+    pub opened_at_unix_s: u64,
+    pub closed_at_unix_s: Option<u64>,
+    /// Evidence at the alarm, nats.
+    pub score: f64,
+    /// Networks first seen since the onset.
+    pub first_seen_networks: u64,
+    /// Of these, the relayed ones.
+    pub relayed_networks: u64,
+    /// Share of relayed ones that is normal for this cohort.
+    pub expected_share: f64,
+    /// Estimated share of attack among what the class rule matches.
+    pub attack_share: f64,
+    /// Innocent connections per million accepted ones that the rule is expected to refuse.
+    pub expected_innocent_ppm: f64,
+    pub connections: u64,
+    pub refused: u64,
+    /// Why it was raised, in words and numbers.
+    pub why: String,
+    /// What was done, in order.
+    pub actions: Vec<String>,
+    /// Some member networks, host part masked.
+    pub sample_networks: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// `allow`, `deny` or `class`.
+    pub kind: String,
+    pub subject: String,
+    pub origin: String,
+    pub reason: String,
+    pub campaign: Option<u64>,
+    /// `None`: without end.
+    pub expires_in_s: Option<u64>,
+    /// Frames (class rules: connections) it matched, in dry run too.
+    pub hits: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub subject: String,
+    /// What is decided about it now: `passes`, `allowed`, `refused`, `would be refused`.
+    pub verdict: String,
+    /// Sentences, most important first.
+    pub lines: Vec<String>,
+    pub source: Option<Source>,
+    pub rules: Vec<Rule>,
+    pub campaigns: Vec<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunable {
+    pub name: String,
+    pub value: u64,
+    pub default: u64,
+    pub low: u64,
+    pub high: u64,
+    pub unit: String,
+    pub help: String,
+}
