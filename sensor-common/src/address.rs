@@ -5,9 +5,6 @@
 
 use crate::plain;
 
-/// The first twelve bytes of an IPv4-mapped address.
-const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
 /// Bits in front of the IPv4 part of a mapped address.
 pub const MAPPED_BITS: u32 = 96;
 
@@ -108,7 +105,7 @@ mod host {
     use core::fmt;
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    use super::{Address, MAPPED, MAPPED_BITS, Prefix};
+    use super::{Address, MAPPED_BITS, Prefix};
 
     impl From<IpAddr> for Address {
         fn from(ip: IpAddr) -> Self {
@@ -122,7 +119,7 @@ mod host {
     impl From<Address> for IpAddr {
         fn from(address: Address) -> Self {
             let o = address.octets;
-            if o[..12] == MAPPED {
+            if address.is_v4() {
                 return Self::V4(Ipv4Addr::new(o[12], o[13], o[14], o[15]));
             }
             Self::V6(Ipv6Addr::from(o))

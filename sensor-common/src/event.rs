@@ -1,6 +1,7 @@
 //! The one record a connection sends to the daemon.
 
 use crate::address::Address;
+use crate::connection::{Connection, ConnectionKey};
 use crate::plain;
 
 plain! {
@@ -30,6 +31,29 @@ plain! {
         /// What the client speaks, see [`protocol`].
         pub protocol: u8,
         pub reserved: [u8; 3],
+    }
+}
+
+impl ConnectionEvent {
+    /// The record of a connection as it stands.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(key: &ConnectionKey, connection: &Connection, now_ns: u64) -> Self {
+        Self {
+            client: key.client,
+            server: key.server,
+            started_ns: connection.started_ns,
+            at_ns: now_ns,
+            fingerprint: connection.fingerprint,
+            rtt_us: connection.rtt_us,
+            hello_gap_us: connection.hello_gap_us,
+            flight_gap_us: connection.flight_gap_us,
+            flags: connection.flags,
+            client_port: key.client_port,
+            service: key.server_port,
+            protocol: connection.protocol,
+            reserved: [0; 3],
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The packet path: one frame in, one verdict out. Constant work; time is an argument.
 
 use crate::counter::Counter;
-use crate::evidence;
+use crate::evidence::{self, Context};
+use crate::settings::Settings;
 use crate::stats::SourceStats;
 use crate::tables::{Frame, Tables};
-use crate::wire::{self, Reject, Segment, Tcp, Transport};
+use crate::wire::{self, Reject, Segment, TCP};
 
 /// What happens to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,12 @@ impl DropReason {
         }
     }
 
+    /// A match, enforced or not.
+    #[inline(always)]
+    pub(crate) const fn verdict(self, settings: &Settings) -> Verdict {
+        if settings.enforce != 0 { Verdict::Drop(self) } else { Verdict::WouldDrop(self) }
+    }
+
     /// A number for it in a connection's state.
     #[inline(always)]
     pub(crate) const fn code(self) -> u8 {
@@ -67,34 +74,20 @@ impl DropReason {
     }
 }
 
-/// The settings and facts that every judgement of one frame shares.
-#[derive(Clone, Copy)]
-pub(crate) struct Judged {
-    pub(crate) enforce: bool,
-    pub(crate) allowed: bool,
-    pub(crate) seed: u64,
-    pub(crate) relay_gap_us: u32,
-    pub(crate) relay_gap_rtt_percent: u32,
-}
-
-impl Judged {
-    /// A match, enforced or not.
-    #[inline(always)]
-    pub(crate) const fn refuse(&self, reason: DropReason) -> Verdict {
-        if self.enforce { Verdict::Drop(reason) } else { Verdict::WouldDrop(reason) }
-    }
-}
-
 /// Judges one frame and counts it. Allow is asked first and nothing overrides it, then deny, then limits and classes.
 #[inline(always)]
 pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, now_ns: u64) -> Verdict {
     tables.count(Counter::Frames, 1);
     tables.count(Counter::Bytes, frame.len() as u64);
-    let verdict = match wire::parse(frame) {
-        Ok(segment) => judge_segment(frame, tables, &segment, now_ns),
+    let (Some(segment), Some(settings)) = (tables.segment(), tables.settings()) else { return Verdict::Pass };
+    segment.now_ns = now_ns;
+    segment.frame_bytes = frame.len() as u32;
+    segment.allowed = 0;
+    let verdict = match wire::parse(frame, segment) {
+        Ok(()) => judge_segment(frame, tables, settings, segment),
         Err(reject) => {
-            if let Reject::Protocol(client, _) = reject {
-                let _ = account(frame, tables, &client.source(), now_ns);
+            if reject == Reject::Protocol {
+                let _ = account(tables, segment);
             }
             Verdict::Unread(reject)
         }
@@ -109,79 +102,50 @@ pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, now_ns: u64) -> Verdict {
 }
 
 #[inline(always)]
-fn judge_segment<T: Tables>(frame: &T::Frame, tables: &T, segment: &Segment, now_ns: u64) -> Verdict {
-    let Some(settings) = tables.settings() else { return Verdict::Pass };
-    let prefix = segment.client.host_prefix();
-    let allowed = match tables.allow(&prefix) {
-        Some(rule) => {
-            tables.add(&mut rule.hits, 1);
-            tables.count(Counter::Allowed, 1);
-            true
-        }
-        None => false,
-    };
-    let judged = Judged {
-        enforce: settings.enforce != 0,
-        allowed,
-        seed: settings.seed,
-        relay_gap_us: settings.relay_gap_us,
-        relay_gap_rtt_percent: settings.relay_gap_rtt_percent,
-    };
-    let mut source = account(frame, tables, &segment.client.source(), now_ns);
-    if !allowed
-        && let Some(rule) = tables.deny(&prefix)
-        && rule.expires_ns > now_ns
+fn judge_segment<T: Tables>(frame: &T::Frame, tables: &T, settings: &Settings, segment: &mut Segment) -> Verdict {
+    if let Some(rule) = tables.allow(&segment.client) {
+        tables.add(&mut rule.hits, 1);
+        tables.count(Counter::Allowed, 1);
+        segment.allowed = 1;
+    }
+    let mut source = account(tables, segment);
+    if segment.allowed == 0
+        && let Some(rule) = tables.deny(&segment.client)
+        && rule.expires_ns > segment.now_ns
     {
         tables.add(&mut rule.hits, 1);
-        rule.last_hit_ns = now_ns;
+        rule.last_hit_ns = segment.now_ns;
         if let Some(source) = source {
             tables.add(&mut source.dropped, 1);
         }
-        return judged.refuse(DropReason::Deny);
+        return DropReason::Deny.verdict(settings);
     }
-    let Transport::Tcp(tcp) = &segment.transport else { return Verdict::Pass };
     let Some(source) = source.as_deref_mut() else { return Verdict::Pass };
-    if tcp.is_syn() {
-        tables.add(&mut source.syns, 1);
-    }
-    if !tables.watched(tcp.server_port) {
+    if segment.protocol != TCP {
         return Verdict::Pass;
     }
-    let verdict = judge_watched(frame, tables, segment, tcp, now_ns, judged, source);
+    if segment.is_syn() {
+        tables.add(&mut source.syns, 1);
+    }
+    if !tables.watched(segment.key.server_port) {
+        return Verdict::Pass;
+    }
+    let verdict = evidence::track(&Context { frame, tables, settings, segment }, source);
     if matches!(verdict, Verdict::Drop(_) | Verdict::WouldDrop(_)) {
         tables.add(&mut source.dropped, 1);
     }
     verdict
 }
 
-#[inline(always)]
-fn judge_watched<T: Tables>(
-    frame: &T::Frame,
-    tables: &T,
-    segment: &Segment,
-    tcp: &Tcp,
-    now_ns: u64,
-    judged: Judged,
-    source: &mut SourceStats,
-) -> Verdict {
-    let context = evidence::Context { frame, tables, segment, tcp, now_ns, judged };
-    evidence::track(&context, source)
-}
-
 /// Counts the frame for its source.
 #[inline(always)]
-fn account<'a, T: Tables>(
-    frame: &T::Frame,
-    tables: &'a T,
-    source: &crate::address::Address,
-    now_ns: u64,
-) -> Option<&'a mut SourceStats> {
-    let Some(stats) = tables.source(source, now_ns) else {
+fn account<'a, T: Tables>(tables: &'a T, segment: &Segment) -> Option<&'a mut SourceStats> {
+    let Some(stats) = tables.source(&segment.source, segment.now_ns) else {
         tables.count(Counter::LostSources, 1);
         return None;
     };
     tables.add(&mut stats.packets, 1);
-    tables.add(&mut stats.bytes, frame.len() as u64);
-    stats.last_seen_ns = now_ns;
+    tables.add(&mut stats.bytes, u64::from(segment.frame_bytes));
+    stats.last_seen_ns = segment.now_ns;
     Some(stats)
 }

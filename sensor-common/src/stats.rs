@@ -41,3 +41,21 @@ plain! {
         pub last_seen_ns: u64,
     }
 }
+
+/// A source that was never seen: what a new entry starts from.
+pub static NEW: SourceStats = SourceStats {
+    packets: 0,
+    bytes: 0,
+    syns: 0,
+    connections: 0,
+    requests: 0,
+    dropped: 0,
+    first_seen_ns: 0,
+    last_seen_ns: 0,
+    gap_samples: 0,
+    gap_flagged: 0,
+    second_start_ns: 0,
+    minute_start_ns: 0,
+    second_connections: 0,
+    minute_requests: 0,
+};

@@ -6,6 +6,7 @@ use crate::counter::Counter;
 use crate::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
 use crate::settings::Settings;
 use crate::stats::{NetworkStats, SourceStats};
+use crate::wire::Segment;
 
 /// The bytes of one frame, from the Ethernet header on.
 pub trait Frame {
@@ -21,6 +22,9 @@ pub trait Frame {
 pub trait Tables {
     /// Where this world's frames come from.
     type Frame: Frame;
+
+    /// Room for the facts of the frame at hand; stale until written.
+    fn segment(&self) -> Option<&mut Segment>;
 
     fn settings(&self) -> Option<&Settings>;
 
@@ -40,7 +44,7 @@ pub trait Tables {
     fn class(&self, key: &ClassKey) -> Option<&mut ClassRule>;
 
     /// Limits of the tier that this address belongs to; the default tier's otherwise.
-    fn limits(&self, address: &Address) -> Option<&TierLimit>;
+    fn limits(&self, client: &Prefix) -> Option<&TierLimit>;
 
     /// The source's counters, entered as new at `now_ns` if need be; `None` if there is no room.
     fn source(&self, source: &Address, now_ns: u64) -> Option<&mut SourceStats>;

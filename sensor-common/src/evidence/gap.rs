@@ -30,8 +30,8 @@ pub(super) fn first_flight<T: Tables>(context: &Context<'_, T>, connection: &mut
         return;
     }
     connection.stage = stage::HELLO;
-    connection.hello_ack = context.tcp.ack;
-    let arrival = microseconds(context.now_ns.saturating_sub(connection.established_ns));
+    connection.hello_ack = context.segment.ack;
+    let arrival = microseconds(context.segment.now_ns.saturating_sub(connection.established_ns));
     let sample = measure(context, connection, connection.established_tsval, arrival);
     if let Sample::Direct(us) | Sample::Relayed(us) = sample {
         connection.hello_gap_us = us;
@@ -44,7 +44,7 @@ pub(super) fn first_flight<T: Tables>(context: &Context<'_, T>, connection: &mut
 /// F1b, when the client's second flight comes: first pure acknowledgement of the server's flight to that flight.
 #[inline(always)]
 pub(super) fn second_flight<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
-    if connection.stage == stage::DONE || !after(context.tcp.ack, connection.hello_ack) {
+    if connection.stage == stage::DONE || !after(context.segment.ack, connection.hello_ack) {
         return;
     }
     let acked = connection.stage == stage::FLIGHT_ACKED;
@@ -57,7 +57,7 @@ pub(super) fn second_flight<T: Tables>(context: &Context<'_, T>, connection: &mu
         context.tables.count(Counter::UnknownNoAck, 1);
         return;
     }
-    let arrival = microseconds(context.now_ns.saturating_sub(connection.flight_ack_ns));
+    let arrival = microseconds(context.segment.now_ns.saturating_sub(connection.flight_ack_ns));
     match measure(context, connection, connection.flight_ack_tsval, arrival) {
         Sample::Direct(us) | Sample::Relayed(us) => connection.flight_gap_us = us,
         Sample::Contradiction => {
@@ -88,25 +88,25 @@ pub(super) fn settle<T: Tables>(context: &Context<'_, T>, connection: &mut Conne
 /// The gap from which on this connection counts as relayed, microseconds.
 #[inline(always)]
 fn threshold<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> u32 {
-    let gap = context.judged.relay_gap_us;
+    let gap = context.settings.relay_gap_us;
     if connection.flags & flag::TIMESTAMPS != 0 {
         return gap;
     }
-    let share = u64::from(connection.rtt_us) * u64::from(context.judged.relay_gap_rtt_percent) / 100;
+    let share = u64::from(connection.rtt_us) * u64::from(context.settings.relay_gap_rtt_percent) / 100;
     gap.max(share.min(u64::from(u32::MAX - 1)) as u32)
 }
 
 /// Judges the time between an earlier segment and this one.
 #[inline(always)]
 fn measure<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, earlier: u32, arrival_us: u32) -> Sample {
-    let tsval = if connection.flags & flag::TIMESTAMPS == 0 { None } else { timestamp(context.frame, context.tcp) };
+    let tsval = if connection.flags & flag::TIMESTAMPS == 0 { None } else { timestamp(context.frame, context.segment) };
     let Some(tsval) = tsval else {
         connection.flags &= !flag::TIMESTAMPS;
         let limit = threshold(context, connection);
         return if arrival_us >= limit { Sample::Relayed(arrival_us) } else { Sample::Direct(arrival_us) };
     };
     let elapsed = tsval.wrapping_sub(earlier);
-    let limit = context.judged.relay_gap_us;
+    let limit = context.settings.relay_gap_us;
     // Half the range is the past: RFC 7323 section 5.2.
     if elapsed > u32::MAX / 2 {
         return Sample::Contradiction;

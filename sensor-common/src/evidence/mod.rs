@@ -7,108 +7,108 @@
 mod gap;
 
 use crate::capacity::SEGMENT_BYTES;
-use crate::connection::{Connection, ConnectionKey, stage};
+use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
-use crate::path::{DropReason, Judged, Verdict};
+use crate::path::{DropReason, Verdict};
 use crate::rule::ClassKey;
+use crate::settings::Settings;
 use crate::stats::SourceStats;
 use crate::stream;
 use crate::tables::{Frame, Tables};
-use crate::wire::{Segment, Tcp, timestamp};
+use crate::wire::{Segment, timestamp};
 
 /// One second and one minute, the windows of the per-source limits, nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
 
-/// One segment to a watched service, with all that its judgement needs.
+/// One segment to a watched service, and where to look things up.
 pub(crate) struct Context<'a, T: Tables> {
     pub(crate) frame: &'a T::Frame,
     pub(crate) tables: &'a T,
+    pub(crate) settings: &'a Settings,
     pub(crate) segment: &'a Segment,
-    pub(crate) tcp: &'a Tcp,
-    pub(crate) now_ns: u64,
-    pub(crate) judged: Judged,
 }
 
 impl<T: Tables> Context<'_, T> {
+    /// A match, enforced or not.
     #[inline(always)]
-    fn key(&self) -> ConnectionKey {
-        ConnectionKey {
-            client: self.segment.client,
-            server: self.segment.server,
-            client_port: self.tcp.client_port,
-            server_port: self.tcp.server_port,
-        }
+    pub(crate) fn refuse(&self, reason: DropReason) -> Verdict {
+        reason.verdict(self.settings)
+    }
+
+    #[inline(always)]
+    fn allowed(&self) -> bool {
+        self.segment.allowed != 0
     }
 }
 
 /// Follows the connection that the segment belongs to.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
-    let key = context.key();
-    if context.tcp.is_syn() {
-        return open(context, source, &key);
+    let key = &context.segment.key;
+    if context.segment.is_syn() {
+        return open(context, source);
     }
-    let Some(connection) = context.tables.connection(&key) else {
+    let Some(connection) = context.tables.connection(key) else {
         context.tables.count(Counter::Untracked, 1);
         return Verdict::Pass;
     };
-    connection.last_seen_ns = context.now_ns;
-    if context.tcp.has_rst() {
-        return reset(context, &key, connection);
+    connection.last_seen_ns = context.segment.now_ns;
+    if context.segment.has_rst() {
+        return reset(context, connection);
     }
-    if !context.tcp.has_ack() || context.tcp.has_syn() {
+    if !context.segment.has_ack() || context.segment.has_syn() {
         return Verdict::Pass;
     }
     if connection.stage == stage::SYN && !establish(context, connection, source) {
         return Verdict::Pass;
     }
-    if after(context.tcp.ack, connection.ack) {
-        connection.ack = context.tcp.ack;
+    if after(context.segment.ack, connection.ack) {
+        connection.ack = context.segment.ack;
     }
-    let verdict = if context.tcp.length > 0 {
-        payload(context, &key, connection, source)
+    let verdict = if context.segment.length > 0 {
+        payload(context, connection, source)
     } else {
         acknowledge(context, connection);
         Verdict::Pass
     };
-    if context.tcp.has_fin() {
-        let end = context.tcp.seq.wrapping_add(context.tcp.length as u32);
+    if context.segment.has_fin() {
+        let end = context.segment.seq.wrapping_add(context.segment.length);
         if end == connection.next_seq {
             connection.next_seq = end.wrapping_add(1);
         }
         connection.flags |= flag::CLOSED;
-        report(context, &key, connection);
+        report(context, connection);
     }
     verdict
 }
 
 /// A connection attempt.
-#[inline(always)]
-fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats, key: &ConnectionKey) -> Verdict {
+#[inline(never)]
+fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
     let tables = context.tables;
     tables.count(Counter::Syns, 1);
     if over_connection_limit(context, source) {
-        return context.judged.refuse(DropReason::ConnectionLimit);
+        return context.refuse(DropReason::ConnectionLimit);
     }
-    if let Some(known) = tables.connection(key)
-        && known.isn == context.tcp.seq
+    if let Some(known) = tables.connection(&context.segment.key)
+        && known.isn == context.segment.seq
         && known.started_ns != 0
     {
         // A retransmitted SYN changes nothing.
         return Verdict::Pass;
     }
-    let Some(connection) = tables.open_connection(key) else {
+    let Some(connection) = tables.open_connection(&context.segment.key) else {
         tables.count(Counter::LostConnections, 1);
         return Verdict::Pass;
     };
-    connection.started_ns = context.now_ns;
-    connection.last_seen_ns = context.now_ns;
-    connection.isn = context.tcp.seq;
-    connection.next_seq = context.tcp.seq.wrapping_add(1);
-    connection.seed = context.judged.seed;
-    if context.tcp.length > 0 {
+    connection.started_ns = context.segment.now_ns;
+    connection.last_seen_ns = context.segment.now_ns;
+    connection.isn = context.segment.seq;
+    connection.next_seq = context.segment.seq.wrapping_add(1);
+    connection.seed = context.settings.seed;
+    if context.segment.length > 0 {
         // RFC 7413: the client speaks first, so nothing can be timed.
         connection.flags |= flag::FAST_OPEN;
         consume(context, connection, 0);
@@ -119,11 +119,11 @@ fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats, key: &Con
 #[inline(always)]
 fn over_connection_limit<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> bool {
     let Some(limits) = context.tables.limits(&context.segment.client) else { return false };
-    if limits.connections_per_s == 0 || context.judged.allowed {
+    if limits.connections_per_s == 0 || context.allowed() {
         return false;
     }
-    if context.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
-        source.second_start_ns = context.now_ns;
+    if context.segment.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
+        source.second_start_ns = context.segment.now_ns;
         source.second_connections = 0;
     }
     source.second_connections = source.second_connections.saturating_add(1);
@@ -131,34 +131,34 @@ fn over_connection_limit<T: Tables>(context: &Context<'_, T>, source: &mut Sourc
 }
 
 /// Completes the handshake; `false` if this segment does not.
-#[inline(always)]
+#[inline(never)]
 fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> bool {
     let tables = context.tables;
     // With TCP Fast Open the server may not have taken the data in the SYN.
     let first = connection.isn.wrapping_add(1);
-    if context.tcp.seq != connection.next_seq && context.tcp.seq != first {
+    if context.segment.seq != connection.next_seq && context.segment.seq != first {
         return false;
     }
-    connection.established_ns = context.now_ns;
-    connection.rtt_us = microseconds(context.now_ns.saturating_sub(connection.started_ns));
-    connection.ack = context.tcp.ack;
+    connection.established_ns = context.segment.now_ns;
+    connection.rtt_us = microseconds(context.segment.now_ns.saturating_sub(connection.started_ns));
+    connection.ack = context.segment.ack;
     connection.flags |= flag::ESTABLISHED;
     connection.stage = if connection.flags & flag::FAST_OPEN == 0 { stage::ESTABLISHED } else { stage::DONE };
-    if let Some(tsval) = timestamp(context.frame, context.tcp) {
+    if let Some(tsval) = timestamp(context.frame, context.segment) {
         connection.established_tsval = tsval;
         connection.flags |= flag::TIMESTAMPS;
     }
-    if context.judged.allowed {
+    if context.allowed() {
         connection.flags |= flag::ALLOWED;
     }
     tables.count(Counter::Connections, 1);
     tables.add(&mut source.connections, 1);
-    match tables.network(&context.segment.client.network(), context.now_ns) {
+    match tables.network(&context.segment.network, context.segment.now_ns) {
         Some((network, true)) => {
-            network.last_seen_ns = context.now_ns;
+            network.last_seen_ns = context.segment.now_ns;
             connection.flags |= flag::NEW_NETWORK;
         }
-        Some((network, false)) => network.last_seen_ns = context.now_ns,
+        Some((network, false)) => network.last_seen_ns = context.segment.now_ns,
         None => tables.count(Counter::LostNetworks, 1),
     }
     true
@@ -166,12 +166,12 @@ fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, s
 
 /// A reset ends the connection, if it is one that the server would take (RFC 5961 section 3).
 #[inline(always)]
-fn reset<T: Tables>(context: &Context<'_, T>, key: &ConnectionKey, connection: &mut Connection) -> Verdict {
-    if context.tcp.seq == connection.next_seq {
+fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
+    if context.segment.seq == connection.next_seq {
         connection.flags |= flag::CLOSED;
-        report(context, key, connection);
+        report(context, connection);
         if connection.refused_until_ns == 0 {
-            context.tables.close_connection(key);
+            context.tables.close_connection(&context.segment.key);
         }
     }
     Verdict::Pass
@@ -180,12 +180,12 @@ fn reset<T: Tables>(context: &Context<'_, T>, key: &ConnectionKey, connection: &
 /// A segment without payload.
 #[inline(always)]
 fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
-    let tcp = context.tcp;
+    let tcp = context.segment;
     if connection.stage != stage::HELLO || tcp.has_fin() || !after(tcp.ack, connection.hello_ack) {
         return;
     }
     // The first one: later ones may be delayed together with the client's flight (relay-gap rule).
-    connection.flight_ack_ns = context.now_ns;
+    connection.flight_ack_ns = context.segment.now_ns;
     match timestamp(context.frame, tcp) {
         Some(tsval) => connection.flight_ack_tsval = tsval,
         None => connection.flags &= !flag::TIMESTAMPS,
@@ -194,27 +194,22 @@ fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection)
 }
 
 /// A segment with payload.
-#[inline(always)]
-fn payload<T: Tables>(
-    context: &Context<'_, T>,
-    key: &ConnectionKey,
-    connection: &mut Connection,
-    source: &mut SourceStats,
-) -> Verdict {
-    if connection.refused_until_ns > context.now_ns && !context.judged.allowed {
-        return context.judged.refuse(DropReason::from_code(connection.refused_by));
+#[inline(never)]
+fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> Verdict {
+    if connection.refused_until_ns > context.segment.now_ns && !context.allowed() {
+        return context.refuse(DropReason::from_code(connection.refused_by));
     }
-    let end = context.tcp.seq.wrapping_add(context.tcp.length as u32);
+    let end = context.segment.seq.wrapping_add(context.segment.length);
     if !after(end, connection.next_seq) {
         // A retransmission: it was looked at when it came first.
         return Verdict::Pass;
     }
-    if after(context.tcp.seq, connection.next_seq) {
+    if after(context.segment.seq, connection.next_seq) {
         context.tables.count(Counter::UnknownGap, u64::from(connection.flags & flag::STREAM_GAP == 0));
         stream::lose(connection);
     }
-    let known = connection.next_seq.wrapping_sub(context.tcp.seq);
-    let known = if after(context.tcp.seq, connection.next_seq) { 0 } else { known };
+    let known = connection.next_seq.wrapping_sub(context.segment.seq);
+    let known = if after(context.segment.seq, connection.next_seq) { 0 } else { known };
     gap::first_flight(context, connection);
     gap::second_flight(context, connection);
     consume(context, connection, known);
@@ -223,7 +218,7 @@ fn payload<T: Tables>(
     if is_ready(connection) {
         count_gap(context, connection, source);
         let judged = judge_class(context, connection, source);
-        report(context, key, connection);
+        report(context, connection);
         if judged != Verdict::Pass {
             return judged;
         }
@@ -232,13 +227,13 @@ fn payload<T: Tables>(
 }
 
 /// Feeds the payload behind its first `known` bytes to the stream parser.
-#[inline(always)]
+#[inline(never)]
 fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, known: u32) {
-    let length = context.tcp.length as u32;
+    let length = context.segment.length;
     let fresh = length.saturating_sub(known);
     connection.bytes = connection.bytes.saturating_add(u64::from(fresh));
     connection.found = 0;
-    let offset = context.tcp.payload + known as usize;
+    let offset = (context.segment.payload + known) as usize;
     if connection.protocol == protocol::NONE {
         match context.frame.read::<1>(offset) {
             Some([first]) => stream::start(connection, first),
@@ -287,11 +282,11 @@ fn count_requests<T: Tables>(
     let counter = if exact { Counter::RequestsExact } else { Counter::RequestsEstimated };
     tables.count(counter, u64::from(found));
     let Some(limits) = tables.limits(&context.segment.client) else { return Verdict::Pass };
-    if limits.requests_per_min == 0 || context.judged.allowed {
+    if limits.requests_per_min == 0 || context.allowed() {
         return Verdict::Pass;
     }
-    if context.now_ns.saturating_sub(source.minute_start_ns) >= MINUTE_NS {
-        source.minute_start_ns = context.now_ns;
+    if context.segment.now_ns.saturating_sub(source.minute_start_ns) >= MINUTE_NS {
+        source.minute_start_ns = context.segment.now_ns;
         source.minute_requests = 0;
     }
     source.minute_requests = source.minute_requests.saturating_add(found);
@@ -311,12 +306,12 @@ fn hold<T: Tables>(
     until_ns: u64,
     reason: DropReason,
 ) -> Verdict {
-    if context.judged.enforce {
+    if context.settings.enforce != 0 {
         connection.refused_until_ns = until_ns;
         connection.refused_by = reason.code();
         connection.flags |= flag::REFUSED;
     }
-    context.judged.refuse(reason)
+    context.refuse(reason)
 }
 
 /// Whether all evidence that comes before the first request is there, and has not been judged yet.
@@ -348,22 +343,18 @@ fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, s
 
 /// Whether a class rule refuses this connection. Two independent families must agree: timing (the relay gap), and
 /// the cohort's alarm with the novelty of the network.
-#[inline(always)]
-fn judge_class<T: Tables>(
-    context: &Context<'_, T>,
-    connection: &mut Connection,
-    source: &mut SourceStats,
-) -> Verdict {
+#[inline(never)]
+fn judge_class<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> Verdict {
     let tables = context.tables;
     if connection.fingerprint == 0 {
         return Verdict::Pass;
     }
-    let key = ClassKey::new(context.tcp.server_port, connection.fingerprint);
+    let key = ClassKey::new(context.segment.key.server_port, connection.fingerprint);
     let Some(rule) = tables.class(&key) else { return Verdict::Pass };
-    if rule.expires_ns <= context.now_ns || context.judged.allowed {
+    if rule.expires_ns <= context.segment.now_ns || context.allowed() {
         return Verdict::Pass;
     }
-    let newer = match tables.network(&context.segment.client.network(), context.now_ns) {
+    let newer = match tables.network(&context.segment.network, context.segment.now_ns) {
         Some((network, _)) => network.first_seen_ns >= rule.newer_than_ns,
         None => false,
     };
@@ -380,13 +371,13 @@ fn judge_class<T: Tables>(
 }
 
 /// Sends the connection's record, once.
-#[inline(always)]
-fn report<T: Tables>(context: &Context<'_, T>, key: &ConnectionKey, connection: &mut Connection) {
+#[inline(never)]
+fn report<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     if connection.flags & (flag::REPORTED | flag::ESTABLISHED) != flag::ESTABLISHED {
         return;
     }
     connection.flags |= flag::REPORTED;
-    let sent = context.tables.report(key, connection, context.now_ns);
+    let sent = context.tables.report(&context.segment.key, connection, context.segment.now_ns);
     context.tables.count(if sent { Counter::Events } else { Counter::LostEvents }, 1);
 }
 

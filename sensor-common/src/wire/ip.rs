@@ -1,11 +1,14 @@
 //! IPv4 (RFC 791) and IPv6 with extension headers (RFC 8200), to one shape.
 
 use super::Reject;
+use super::Segment;
 use crate::address::Address;
 use crate::tables::Frame;
 
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -22,28 +25,25 @@ const SHIM6: u8 = 140;
 /// Extension headers that are followed before giving up.
 const EXTENSIONS: usize = 6;
 
-/// The facts of one IP packet.
-pub(super) struct Packet {
-    pub(super) source: Address,
-    pub(super) destination: Address,
-    pub(super) protocol: u8,
-    /// Offset of the transport header in the frame.
-    pub(super) payload: usize,
-    /// End of the packet in the frame: padding and trailers are beyond it.
-    pub(super) end: usize,
-}
+/// The transport protocol, its header's offset, and the packet's end: padding and trailers are beyond it.
+type Transport = (u8, usize, usize);
 
 #[inline(always)]
-pub(super) fn parse<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Result<Packet, Reject> {
+pub(super) fn parse<F: Frame>(
+    frame: &F,
+    ethertype: u16,
+    offset: usize,
+    segment: &mut Segment,
+) -> Result<Transport, Reject> {
     match ethertype {
-        IPV4 => parse_v4(frame, offset),
-        IPV6 => parse_v6(frame, offset),
+        IPV4 => parse_v4(frame, offset, segment),
+        IPV6 => parse_v6(frame, offset, segment),
         _ => Err(Reject::Ethertype),
     }
 }
 
 #[inline(always)]
-fn parse_v4<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
+fn parse_v4<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result<Transport, Reject> {
     let header = frame.read::<20>(offset).ok_or(Reject::Truncated)?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -58,17 +58,15 @@ fn parse_v4<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         return Err(Reject::Fragment);
     }
-    Ok(Packet {
-        source: Address::v4([header[12], header[13], header[14], header[15]]),
-        destination: Address::v4([header[16], header[17], header[18], header[19]]),
-        protocol: header[9],
-        payload: offset + header_length,
-        end,
-    })
+    segment.set_addresses(
+        Address::v4([header[12], header[13], header[14], header[15]]),
+        Address::v4([header[16], header[17], header[18], header[19]]),
+    );
+    Ok((header[9], offset + header_length, end))
 }
 
 #[inline(always)]
-fn parse_v6<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
+fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result<Transport, Reject> {
     let header = frame.read::<8>(offset).ok_or(Reject::Truncated)?;
     let source = frame.read::<16>(offset + 8).ok_or(Reject::Truncated)?;
     let destination = frame.read::<16>(offset + 24).ok_or(Reject::Truncated)?;
@@ -79,11 +77,12 @@ fn parse_v6<F: Frame>(frame: &F, offset: usize) -> Result<Packet, Reject> {
     if end > frame.len() {
         return Err(Reject::Truncated);
     }
+    segment.set_addresses(Address::v6(source), Address::v6(destination));
     let (protocol, payload) = skip_extensions(frame, header[6], offset + 40)?;
     if payload > end {
         return Err(Reject::Header);
     }
-    Ok(Packet { source: Address::v6(source), destination: Address::v6(destination), protocol, payload, end })
+    Ok((protocol, payload, end))
 }
 
 /// The first header that is no extension header, and its offset.

@@ -4,16 +4,20 @@ mod ether;
 mod ip;
 mod tcp;
 
-use crate::address::Address;
+use crate::address::{Address, Prefix};
+use crate::connection::ConnectionKey;
 use crate::counter::Counter;
+use crate::plain;
 use crate::tables::Frame;
-pub use tcp::{Tcp, timestamp};
+pub use ip::{TCP, UDP};
+pub use tcp::timestamp;
 
 /// Why a frame was not understood. Such a frame is passed: the host's own stack decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Reject {
     /// The frame ends inside a header.
-    Truncated,
+    Truncated = 1,
     /// Not IP.
     Ethertype,
     /// More than two VLAN tags.
@@ -24,15 +28,15 @@ pub enum Reject {
     Fragment,
     /// More IPv6 extension headers than are followed.
     Extension,
-    /// Neither TCP nor UDP. The source is known.
-    Protocol(Address, Address),
+    /// IP, but neither TCP nor UDP.
+    Protocol,
 }
 
 impl Reject {
     /// Its counter.
     #[must_use]
     #[inline(always)]
-    pub const fn counter(&self) -> Counter {
+    pub const fn counter(self) -> Counter {
         match self {
             Self::Truncated => Counter::RejectTruncated,
             Self::Ethertype => Counter::RejectEthertype,
@@ -40,39 +44,69 @@ impl Reject {
             Self::Header => Counter::RejectHeader,
             Self::Fragment => Counter::RejectFragment,
             Self::Extension => Counter::RejectExtension,
-            Self::Protocol(..) => Counter::RejectProtocol,
+            Self::Protocol => Counter::RejectProtocol,
         }
     }
 }
 
-/// What the transport header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Tcp(Tcp),
-    /// UDP, by its destination port.
-    Udp(u16),
+plain! {
+    /// The facts of one frame. They lie in a table, not on the stack: there the verifier would follow every value
+    /// through every path, and the stack has 512 bytes.
+    pub struct Segment {
+        /// When the frame came, monotonic nanoseconds.
+        pub now_ns: u64,
+        /// Addresses and ports; ports are 0 unless TCP.
+        pub key: ConnectionKey,
+        /// The client's address, as rules are looked up.
+        pub client: Prefix,
+        /// The client's source.
+        pub source: Address,
+        /// The client's network.
+        pub network: Address,
+        /// Bytes of the frame.
+        pub frame_bytes: u32,
+        pub seq: u32,
+        pub ack: u32,
+        /// Where the TCP options begin in the frame.
+        pub options: u32,
+        /// Where the payload begins in the frame.
+        pub payload: u32,
+        /// Bytes of payload.
+        pub length: u32,
+        /// IP protocol number.
+        pub protocol: u8,
+        /// TCP flags.
+        pub flags: u8,
+        /// 1: an allow rule covers the client.
+        pub allowed: u8,
+        pub reserved: [u8; 5],
+    }
 }
 
-/// The facts of one frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    pub client: Address,
-    pub server: Address,
-    pub transport: Transport,
+impl Segment {
+    /// Writes both addresses, and what follows from the client's.
+    #[inline(always)]
+    fn set_addresses(&mut self, client: Address, server: Address) {
+        self.key.client = client;
+        self.key.server = server;
+        self.client = client.host_prefix();
+        self.source = client.source();
+        self.network = client.network();
+    }
 }
 
 /// Reads Ethernet, up to two VLAN tags, IPv4 with options or IPv6 with extension headers, and TCP or UDP.
 ///
 /// # Errors
-/// The reason for which the frame was not understood.
-#[inline(always)]
-pub fn parse<F: Frame>(frame: &F) -> Result<Segment, Reject> {
+/// The reason for which the frame was not understood. After [`Reject::Protocol`] the addresses are known.
+#[inline(never)]
+pub fn parse<F: Frame>(frame: &F, segment: &mut Segment) -> Result<(), Reject> {
     let (ethertype, offset) = ether::parse(frame)?;
-    let packet = ip::parse(frame, ethertype, offset)?;
-    let transport = match packet.protocol {
-        ip::TCP => Transport::Tcp(tcp::parse(frame, &packet)?),
-        ip::UDP => Transport::Udp(tcp::udp_port(frame, packet.payload)?),
-        _ => return Err(Reject::Protocol(packet.source, packet.destination)),
-    };
-    Ok(Segment { client: packet.source, server: packet.destination, transport })
+    let (protocol, payload, end) = ip::parse(frame, ethertype, offset, segment)?;
+    segment.protocol = protocol;
+    match protocol {
+        TCP => tcp::parse(frame, payload, end, segment),
+        UDP => tcp::check_udp(frame, payload),
+        _ => Err(Reject::Protocol),
+    }
 }

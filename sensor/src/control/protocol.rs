@@ -9,17 +9,45 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     Status,
-    Sources { limit: usize, sort: SortKey, tier: Option<String> },
-    Campaigns { all: bool },
-    Rules { kind: Option<String> },
+    Sources {
+        limit: usize,
+        sort: SortKey,
+        tier: Option<String>,
+    },
+    Campaigns {
+        all: bool,
+    },
+    Rules {
+        kind: Option<String>,
+    },
     /// An address, a prefix or a campaign's number.
-    Explain { subject: String },
-    Allow { prefix: String, note: String, ttl_s: Option<u64> },
-    Disallow { prefix: String },
-    Block { prefix: String, reason: String, ttl_s: u64, force: bool },
-    Unblock { prefix: String },
-    Get { name: Option<String> },
-    Set { name: String, value: u64 },
+    Explain {
+        subject: String,
+    },
+    Allow {
+        prefix: String,
+        note: String,
+        ttl_s: Option<u64>,
+    },
+    Disallow {
+        prefix: String,
+    },
+    Block {
+        prefix: String,
+        reason: String,
+        ttl_s: u64,
+        force: bool,
+    },
+    Unblock {
+        prefix: String,
+    },
+    Get {
+        name: Option<String>,
+    },
+    Set {
+        name: String,
+        value: u64,
+    },
     Reload,
 }
 

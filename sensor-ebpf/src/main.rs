@@ -1,0 +1,38 @@
+//! The kernel's side: an XDP program that asks [`sensor_common::path::judge`] and does what it says.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "the BPF target has no stable atomic add")]
+
+mod clock;
+mod maps;
+mod packet;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use maps::Maps;
+use packet::Packet;
+use sensor_common::path::{Verdict, judge};
+
+/// `frags`: frames that span several buffers are accepted, so that jumbo frames need no special mode.
+#[xdp(frags)]
+fn sensor(context: XdpContext) -> u32 {
+    match judge(&Packet::new(context), &Maps, clock::now_ns()) {
+        // Not understood is never hostile: the host's stack decides.
+        Verdict::Pass | Verdict::WouldDrop(_) | Verdict::Unread(_) => xdp_action::XDP_PASS,
+        Verdict::Drop(_) => xdp_action::XDP_DROP,
+    }
+}
+
+/// `bpf_loop` and the load helpers are GPL-only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A loop, so that a panic which can be reached makes the verifier refuse the program.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
