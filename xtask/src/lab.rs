@@ -38,7 +38,7 @@ pub(crate) struct Programs {
 pub(crate) fn prepare(workspace: &Workspace) -> Result<Programs> {
     setup::ensure(workspace)?;
     eprintln!("building the sensor and the lab (release)");
-    let built = build::programs(workspace, &["--release"])?;
+    let built = build::programs(workspace, &["--release", "-p", "sensor", "-p", build::LAB_PACKAGE])?;
     let find = |name: &str| built.get(name).cloned().with_context(|| format!("the build made no program {name}"));
     Ok(Programs { sensor: find("sensor")?, lab: find("sensor-lab")? })
 }

@@ -1,13 +1,17 @@
-//! Talking to apt without changing the system: simulate, download, and refresh lists kept in our own folder.
+//! Talking to apt without changing the system: simulate, download, refresh, all on lists in our own folder.
 //! The only verbs ever used are `install` with `-s`, `download`, and `update` on private lists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+
+/// Lists older than this are refreshed before they are asked.
+const LISTS_AGE_MAX: Duration = Duration::from_hours(24);
 
 /// One package of a closure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +29,15 @@ impl Package {
     }
 }
 
-/// apt with either the system's package lists or our own.
+/// apt with package lists and caches of our own; the system's may be stale or absent, and are not ours to refresh.
 pub(crate) struct Apt {
     folder: PathBuf,
-    private: bool,
 }
 
 impl Apt {
-    /// Starts with the system's lists; `folder` is for our own, should they be needed.
+    /// Keeps everything in `folder`.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, private: false }
+        Self { folder }
     }
 
     fn command(&self) -> Result<Command> {
@@ -42,8 +45,7 @@ impl Apt {
             .and_then(|()| fs::create_dir_all(self.folder.join("cache/archives/partial")))
             .with_context(|| format!("cannot create folders in {}", self.folder.display()))?;
         let path = self.folder.join("apt.conf");
-        fs::write(&path, configuration(&self.folder, self.private))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, configuration(&self.folder)).with_context(|| format!("cannot write {}", path.display()))?;
         let mut command = Command::new("apt-get");
         command.arg("-c").arg(path).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command.env_remove("LD_LIBRARY_PATH");
@@ -75,12 +77,17 @@ impl Apt {
         })
     }
 
-    /// Switches to lists of our own and brings them up to date. Needs no root.
+    /// Whether the lists were brought up to date less than a day ago.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let age = fs::metadata(self.mark()).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age < LISTS_AGE_MAX)
+    }
+
+    /// Brings the lists up to date. Needs no root.
     ///
     /// A source of the user's that does not answer is no reason to stop: what matters is whether the packages
     /// can be resolved afterwards.
-    pub(crate) fn refresh(&mut self, mut see: impl FnMut(&str)) -> Result<()> {
-        self.private = true;
+    pub(crate) fn refresh(&self, mut see: impl FnMut(&str)) -> Result<()> {
         let mut command = self.command()?;
         let updated = command::watch(command.arg("update"), |line| see(line));
         let lists = fs::read_dir(self.folder.join("lists")).context("cannot read the private package lists")?;
@@ -88,22 +95,23 @@ impl Apt {
             updated?;
             bail!("`apt-get update` brought no package list: check the network and /etc/apt/sources.list");
         }
-        Ok(())
+        fs::write(self.mark(), "").with_context(|| format!("cannot write {}", self.mark().display()))
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.folder.join("refreshed")
     }
 }
 
-fn configuration(folder: &Path, private: bool) -> String {
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
     // As root, apt would otherwise download as a user who may not enter the checkout.
-    let mut text =
-        String::from("APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nAcquire::http::Timeout \"30\";\n");
-    if private {
-        let folder = folder.display();
-        text += &format!("Dir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\n");
-        // Hooks of the machine would act on the system's own lists and caches.
-        text += "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n";
-        text += "#clear APT::Update::Post-Invoke-Success;\n";
-    }
-    text
+    // Hooks of the machine would act on the system's own lists and caches.
+    format!(
+        "APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nAcquire::http::Timeout \"30\";\n\
+         Dir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\n\
+         #clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
+    )
 }
 
 /// Reads `apt-get -s install`: the `Inst` lines, in order. `Conf` and `Remv` lines are not ours to act on.
@@ -126,8 +134,7 @@ fn parse_inst(line: &str) -> Option<Package> {
 
 #[cfg(test)]
 mod tests {
-    use super::{configuration, parse_simulation};
-    use std::path::Path;
+    use super::parse_simulation;
 
     #[test]
     fn simulations() {
@@ -154,13 +161,5 @@ mod tests {
     fn the_name_for_apt_keeps_the_foreign_architecture() {
         let found = parse_simulation("Inst libc6:i386 (2.36-9 D:12/s [i386])");
         assert_eq!(found[0].name, "libc6:i386");
-    }
-
-    #[test]
-    fn only_private_lists_move() {
-        let folder = Path::new("/x");
-        assert!(!configuration(folder, false).contains("Dir::"));
-        let private = configuration(folder, true);
-        assert!(private.contains("Dir::State::lists \"/x/lists\"") && !private.contains("Dir::State::status"));
     }
 }

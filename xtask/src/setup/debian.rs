@@ -19,6 +19,7 @@ const NEVER_UNPACKED: [&str; 1] = ["libc6"];
 pub(crate) struct Store {
     setup: PathBuf,
     apt: Option<Apt>,
+    /// Whether the lists were refreshed by this run; once is enough.
     refreshed: bool,
 }
 
@@ -58,9 +59,13 @@ impl Store {
         paths.join(":")
     }
 
-    /// Whether the packages can be had here. Refreshes private lists when the system's do not know them.
+    /// Whether the packages can be had here; says why not where they should.
     pub(crate) fn offers(&mut self, names: &[&str]) -> bool {
-        self.closure(names, |_| {}).is_ok()
+        let found = self.closure(names, |_| {});
+        if let (Err(error), Some(_)) = (&found, &self.apt) {
+            eprintln!("setup: Debian's {} cannot be had: {error:#}", names.join(" "));
+        }
+        found.is_ok()
     }
 
     /// Makes sure that `names` and what they need are unpacked; returns how many packages were new.
@@ -71,7 +76,7 @@ impl Store {
         let wanted = names.join(" ");
         let outcome = self.closure(names, |text| step.detail(text)).and_then(|packages| self.bring(&packages, step));
         let outcome = match outcome {
-            // Lists older than the archive name files that are gone: resolve again with new ones.
+            // The archive drops old versions: lists of this morning may name files that are gone.
             Err(_) if !self.refreshed && self.apt.is_some() => {
                 self.refresh(|text| step.detail(text))?;
                 self.closure(names, |_| {}).and_then(|packages| self.bring(&packages, step))
@@ -82,22 +87,20 @@ impl Store {
     }
 
     fn closure(&mut self, names: &[&str], see: impl FnMut(&str)) -> Result<Vec<Package>> {
+        if self.apt.as_ref().is_some_and(|apt| !apt.is_fresh()) {
+            self.refresh(see)?;
+        }
         let Some(apt) = &self.apt else {
             bail!("this machine has no apt-get and dpkg-deb; install the programs of `{}` yourself", names.join(" "));
         };
-        let mut found = apt.closure(names);
-        if found.is_err() && !self.refreshed {
-            self.refresh(see)?;
-            found = self.apt.as_ref().expect("checked above").closure(names);
-        }
-        let mut packages = found?;
+        let mut packages = apt.closure(names)?;
         packages.retain(|package| !NEVER_UNPACKED.contains(&package.name.as_str()));
         Ok(packages)
     }
 
     fn refresh(&mut self, see: impl FnMut(&str)) -> Result<()> {
         self.refreshed = true;
-        self.apt.as_mut().map_or(Ok(()), |apt| apt.refresh(see))
+        self.apt.as_ref().map_or(Ok(()), |apt| apt.refresh(see)).context("cannot bring the package lists up to date")
     }
 
     /// Downloads and unpacks what is not there yet. The mark is set last, so an interrupted run is redone; marks live

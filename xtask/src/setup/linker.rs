@@ -32,7 +32,11 @@ pub(crate) fn ensure(workspace: &Workspace, store: &Store, llvm: &Llvm<'_>) -> R
         return Ok(linker);
     }
     if !LINKER_LLVM_MAJORS.contains(&llvm.major) {
-        bail!("bpf-linker {VERSION} cannot be built for LLVM {}, only for {LINKER_LLVM_MAJORS:?}", llvm.major);
+        bail!(
+            "the compiler found is built on LLVM {}, and bpf-linker {VERSION} knows only {LINKER_LLVM_MAJORS:?}: on \
+             Debian 12, enable the suite bookworm-security in /etc/apt/sources.list and run `cargo xtask setup` again",
+            llvm.major
+        );
     }
     let step = Step::begin(format!("building bpf-linker {VERSION} for LLVM {} (about a minute)", llvm.major));
     build(workspace, store, llvm, &step)?;

@@ -49,9 +49,9 @@ struct Profile {
     test: bool,
 }
 
-/// Builds the programs of the sensor and the lab; their paths by name.
+/// Builds the programs with these flags; their paths by name.
 pub(crate) fn programs(workspace: &Workspace, flags: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let arguments = [&["build", "-p", "sensor", "-p", LAB_PACKAGE, "--bins"], flags].concat();
+    let arguments = [&["build", "--bins"], flags].concat();
     let messages = cargo(workspace, &arguments)?;
     let programs = messages.into_iter().filter_map(|message| Some((message.target?.name, message.executable?)));
     Ok(programs.collect())
