@@ -1,2 +1,45 @@
-//! The project's chores, one verb per file.
-fn main() {}
+//! The project's chores: one verb per file, each a plain command with `--help`.
+//! Nothing here is part of the product; the verbs only build, check, test and show it.
+
+mod check;
+mod ci;
+mod command;
+mod demo;
+mod lab;
+mod privilege;
+mod progress;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The project's chores", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Setup(setup::Args),
+    Demo(demo::Args),
+    Test(test::Args),
+    Check(check::Args),
+    Ci(ci::Args),
+    Lab(lab::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().verb {
+        Verb::Setup(args) => setup::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Ci(args) => ci::run(&args),
+        Verb::Lab(args) => lab::run(&args),
+    }
+}
