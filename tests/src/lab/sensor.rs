@@ -1,0 +1,1 @@
+//! Runs the sensor in the lab.
