@@ -221,7 +221,12 @@ impl Line {
                 *last = due_ns;
             }
             self.order += 1;
-            self.flying.push(Reverse(Flying { due_ns, order: self.order, port: index, packet: buffer[..length].to_vec() }));
+            self.flying.push(Reverse(Flying {
+                due_ns,
+                order: self.order,
+                port: index,
+                packet: buffer[..length].to_vec(),
+            }));
         }
         Ok(())
     }

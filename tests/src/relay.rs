@@ -52,7 +52,8 @@ async fn relay(mut customer: TcpStream, exit: IpAddr) -> Result<()> {
     let mut first = [0_u8; 1];
     customer.read_exact(&mut first).await?;
     let socks = first[0] == 5;
-    let target = if socks { socks_target(&mut customer).await? } else { connect_target(&mut customer, first[0]).await? };
+    let target =
+        if socks { socks_target(&mut customer).await? } else { connect_target(&mut customer, first[0]).await? };
     let socket = if exit.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind(SocketAddr::new(exit, 0))?;
     let mut server = socket.connect(target).await?;

@@ -31,7 +31,9 @@ impl Tier {
             }
             Self::Bpf => None,
             Self::Net if !installed("ip") => Some("`ip` is not installed (apt-get install iproute2)".to_owned()),
-            Self::Net if std::fs::File::open("/dev/net/tun").is_err() => Some("/dev/net/tun cannot be opened".to_owned()),
+            Self::Net if std::fs::File::open("/dev/net/tun").is_err() => {
+                Some("/dev/net/tun cannot be opened".to_owned())
+            }
             Self::Net => namespace_obstacle(),
         }
     }

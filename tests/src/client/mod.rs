@@ -62,7 +62,8 @@ pub fn start_users(lab: &Lab, groups: Vec<plan::Group>) -> Result<(Vec<Client>, 
     let mut missing = Vec::new();
     let ca = authority_file(&lab.dir());
     for program in [Program::Rust, Program::Python, Program::Node] {
-        let mut mine: Vec<plan::Group> = groups.iter().filter(|group| program_of(&group.kind) == program).cloned().collect();
+        let mut mine: Vec<plan::Group> =
+            groups.iter().filter(|group| program_of(&group.kind) == program).cloned().collect();
         if program == Program::Rust && !installed("curl") {
             missing.extend(mine.extract_if(.., |group| group.kind == "curl").map(|group| group.kind));
         }

@@ -66,8 +66,9 @@ pub fn population(seconds: f64) -> (Vec<Group>, usize, usize) {
                 NewPerSecond(rate) => (newcomers(rate, seconds), rate),
             };
             let next = if row.v6 { &mut v6 } else { &mut v4 };
-            let addresses =
-                (*next..*next + count).map(|n| if row.v6 { IpAddr::V6(user_v6(n)) } else { IpAddr::V4(user(n)) }).collect();
+            let addresses = (*next..*next + count)
+                .map(|n| if row.v6 { IpAddr::V6(user_v6(n)) } else { IpAddr::V4(user(n)) })
+                .collect();
             *next += count;
             Group {
                 kind: row.kind.to_owned(),

@@ -35,7 +35,8 @@ impl LabId {
     pub(crate) fn claim() -> Result<Self> {
         let owner = std::process::id();
         let mut live = LIVE.lock().expect("no holder panics");
-        let number = (0..).find(|number| !live.contains(&Self { owner, number: *number })).expect("numbers never run out");
+        let number =
+            (0..).find(|number| !live.contains(&Self { owner, number: *number })).expect("numbers never run out");
         let id = Self { owner, number };
         let dir = id.dir();
         fs::create_dir_all(&dir).with_context(|| format!("create {}: the lab needs root", dir.display()))?;
@@ -128,7 +129,8 @@ pub fn take_down_leftovers() -> Result<Vec<String>> {
 
 /// Ends every process whose network namespace is one of `spaces`; these namespaces are the lab's own.
 fn end_processes(spaces: &[String]) {
-    let inodes: BTreeSet<u64> = spaces.iter().filter_map(|name| fs::metadata(path_of(name)).ok()).map(|meta| meta.ino()).collect();
+    let inodes: BTreeSet<u64> =
+        spaces.iter().filter_map(|name| fs::metadata(path_of(name)).ok()).map(|meta| meta.ino()).collect();
     if inodes.is_empty() {
         return;
     }
@@ -175,7 +177,8 @@ fn stat_field(pid: u32, index: usize) -> Option<String> {
 fn watch_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("build a signal runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("build a signal runtime");
         let (ready, installed) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name("signals".to_owned())

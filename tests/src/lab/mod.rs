@@ -202,10 +202,19 @@ impl Lab {
     fn start_line(&mut self) -> Result<()> {
         let Some(distance) = &self.plan.distance else { return Ok(()) };
         let seed = self.plan.seed;
-        let mut links = vec![self.link(&USERS_JOINT, distances(seed, user_addresses(&self.plan), &distance.user), distance)];
+        let mut links =
+            vec![self.link(&USERS_JOINT, distances(seed, user_addresses(&self.plan), &distance.user), distance)];
         if self.plan.relays > 0 {
-            links.push(self.link(&EXITS_JOINT, distances(seed ^ 1, exit_addresses(&self.plan), &distance.exit), distance));
-            links.push(self.link(&HARVESTER_JOINT, distances(seed ^ 2, exit_addresses(&self.plan), &distance.leg), distance));
+            links.push(self.link(
+                &EXITS_JOINT,
+                distances(seed ^ 1, exit_addresses(&self.plan), &distance.exit),
+                distance,
+            ));
+            links.push(self.link(
+                &HARVESTER_JOINT,
+                distances(seed ^ 2, exit_addresses(&self.plan), &distance.leg),
+                distance,
+            ));
         }
         let report = self.dir().join("line.json");
         let plan = LinePlan { seed, links, report: report.clone() };
@@ -227,9 +236,7 @@ impl Lab {
     }
 
     fn link(&self, joint: &Joint, round_trips: address::Distances, distance: &Distance) -> LinkPlan {
-        let end = |(role, device): (Role, &str)| {
-            (namespace::path_of(self.space(role).name()), device.to_owned())
-        };
+        let end = |(role, device): (Role, &str)| (namespace::path_of(self.space(role).name()), device.to_owned());
         LinkPlan { near: end(joint.near), far: end(joint.far), round_trips, jitter_ms: distance.jitter_ms }
     }
 

@@ -29,7 +29,8 @@ impl Namespace {
         let file = File::open(&path).with_context(|| format!("open namespace {}", path.display()))?;
         let namespace = Self { name: name.to_owned(), file: file.into() };
         for key in ["all", "default"] {
-            for (knob, value) in [("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0"), ("router_solicitations", "0")]
+            for (knob, value) in
+                [("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0"), ("router_solicitations", "0")]
             {
                 namespace.sysctl(&format!("ipv6/conf/{key}/{knob}"), value)?;
             }
@@ -114,8 +115,11 @@ pub(crate) fn path_of(name: &str) -> PathBuf {
 /// Names of all namespaces that start with `prefix`.
 pub(crate) fn names(prefix: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(NETNS_DIR) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(prefix)).collect();
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
     names.sort();
     names
 }

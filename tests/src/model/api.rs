@@ -96,7 +96,11 @@ impl Drop for Answer {
     }
 }
 
-async fn chat(State(shared): State<Shared>, Extension(peer): Extension<Peer>, Json(request): Json<ChatRequest>) -> Response {
+async fn chat(
+    State(shared): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    Json(request): Json<ChatRequest>,
+) -> Response {
     let ChatRequest { stream, max_tokens, user, messages } = request;
     let tokens = max_tokens.clamp(1, TOKENS_MAX);
     let mut answer = Answer::begin(&shared, peer, "/v1/chat/completions", user);
