@@ -51,9 +51,9 @@ pub(crate) fn build(id: &LabId, plan: &LabPlan) -> Result<BTreeMap<Role, Namespa
     net.sysctl("ipv6/conf/all/forwarding", "1")?;
     server_link(&spaces)?;
     if plan.distance.is_some() {
-        users_by_line(&spaces, plan)?
+        users_by_line(&spaces, plan)?;
     } else {
-        users_by_veth(&spaces, plan)?
+        users_by_veth(&spaces, plan)?;
     }
     if plan.relays > 0 {
         exits(&spaces, plan)?;
