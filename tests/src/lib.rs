@@ -1,1 +1,11 @@
 //! The lab: namespaces, a model server, clients, relays and the frame builder that the tests and the demo share.
+
+pub mod client;
+pub mod delay;
+pub mod demo;
+pub mod frame;
+pub mod lab;
+pub mod model;
+pub mod relay;
+pub mod require;
+pub mod stage;
