@@ -64,7 +64,6 @@ const TOOLS: [Tool; 12] = [
         answer: "all there",
         real: Some(&["-p", "process.execPath"]),
         files: Files::Share,
-        ..PLAIN
     },
     Tool { name: "prometheus", package: "prometheus", answer: "prometheus, version", ..PLAIN },
     Tool { name: "promtool", package: "prometheus", answer: "promtool, version", ..PLAIN },
