@@ -26,12 +26,24 @@ struct Tool {
     answer: &'static str,
     /// Arguments that print the path of the real program where the one on `PATH` may be a version switcher.
     real: Option<&'static [&'static str]>,
-    /// Variable that tells the program where its own files are, relative to the library folder of the root.
-    variable: Option<(&'static str, &'static str)>,
+    /// What it needs to find its own files when it is not where its package wanted it.
+    files: Files,
+}
+
+/// How an unpacked program finds files of its own.
+#[derive(Clone, Copy)]
+enum Files {
+    /// By its own path, or it has none.
+    Itself,
+    /// A variable names the folder, which is relative to the library folder of the root.
+    Variable(&'static str, &'static str),
+    /// By paths below `/usr/share` that are compiled in: it gets the unpacked folder there, in a mount namespace of
+    /// its own.
+    Share,
 }
 
 /// A plain program whose name is that of its package.
-const PLAIN: Tool = Tool { name: "", package: "", ask: &["--version"], answer: "", real: None, variable: None };
+const PLAIN: Tool = Tool { name: "", package: "", ask: &["--version"], answer: "", real: None, files: Files::Itself };
 
 const PYTHON_ASK: &[&str] =
     &["-c", "import asyncio, http.client, json, socket, ssl, urllib.request; print('all there')"];
@@ -51,7 +63,7 @@ const TOOLS: [Tool; 12] = [
         ask: NODE_ASK,
         answer: "all there",
         real: Some(&["-p", "process.execPath"]),
-        ..PLAIN
+        files: Files::Share,
     },
     Tool { name: "prometheus", package: "prometheus", answer: "prometheus, version", ..PLAIN },
     Tool { name: "promtool", package: "prometheus", answer: "promtool, version", ..PLAIN },
@@ -71,7 +83,7 @@ const TOOLS: [Tool; 12] = [
 
         ask: &["help"],
         answer: "load xdp-filter",
-        variable: Some(("LIBXDP_OBJECT_PATH", "bpf")),
+        files: Files::Variable("LIBXDP_OBJECT_PATH", "bpf"),
         ..PLAIN
     },
 ];
@@ -174,12 +186,24 @@ fn real(tool: &Tool, found: PathBuf) -> PathBuf {
 }
 
 fn script(tool: &Tool, program: &Path, store: &Store) -> String {
-    let mut text = format!("#!/bin/sh\nexport LD_LIBRARY_PATH={}\n", quoted(&store.library_path()));
-    if let Some((name, folder)) = tool.variable {
-        let value = store.root().join(Store::library_folder()).join(folder);
-        text += &format!("export {name}={}\n", quoted(&value.display().to_string()));
+    let word = |path: &Path| quoted(&path.display().to_string());
+    let program = word(program);
+    let head = format!("#!/bin/sh\nexport LD_LIBRARY_PATH={}\n", quoted(&store.library_path()));
+    match tool.files {
+        Files::Itself => format!("{head}exec {program} \"$@\"\n"),
+        Files::Variable(name, folder) => {
+            let value = word(&store.root().join(Store::library_folder()).join(folder));
+            format!("{head}export {name}={value}\nexec {program} \"$@\"\n")
+        }
+        Files::Share => {
+            let share = word(&store.root().join("usr/share"));
+            // As a user, the mount needs a user namespace; root stays root, in whatever network namespace it is.
+            format!(
+                "{head}[ \"$(id -u)\" = 0 ] || map=--map-root-user\n\
+                 exec unshare --mount $map sh -c 'mount --bind \"$0\" /usr/share && exec \"$@\"' {share} {program} \"$@\"\n"
+            )
+        }
     }
-    text + &format!("exec {} \"$@\"\n", quoted(&program.display().to_string()))
 }
 
 fn write_script(path: &Path, text: &str) -> Result<()> {
