@@ -1,2 +1,48 @@
 //! The `sensor` command.
-fn main() {}
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+use sensor::cli::ask::{self, Task};
+use sensor::cli::command::{Cli, command};
+use sensor::cli::output;
+use sensor::control::protocol::DEFAULT_SOCKET;
+use sensor::exit::{Code, Failure};
+
+fn main() -> ExitCode {
+    let cli = match command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too: clap knows which stream and which code.
+            let _ = error.print();
+            return ended(if error.use_stderr() { Code::Usage } else { Code::Done });
+        }
+    };
+    match carry_out(cli) {
+        Ok(()) => ended(Code::Done),
+        Err(failure) => {
+            eprintln!("sensor: {failure}");
+            ended(failure.code)
+        }
+    }
+}
+
+fn ended(code: Code) -> ExitCode {
+    ExitCode::from(code.number())
+}
+
+fn carry_out(cli: Cli) -> Result<(), Failure> {
+    let socket = cli.socket.clone();
+    match ask::task(cli) {
+        Task::Ask(request, form) => ask::run(&socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)), request, form),
+        Task::Completions(shell) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "sensor", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
+        }
+        Task::Run(_) | Task::Detach(_) | Task::CheckConfig(_) => {
+            Err(Failure::new(Code::Capability, "this build has no daemon", ""))
+        }
+    }
+}

@@ -1,3 +1,9 @@
 //! The control plane: a Unix socket that speaks HTTP/1 and JSON.
 
+pub mod client;
+pub mod listen;
 pub mod protocol;
+pub mod route;
+pub mod server;
+pub mod subject;
+pub mod validate;

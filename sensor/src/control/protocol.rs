@@ -2,7 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use sensor_common::counter::{Counter, Group};
 use serde::{Deserialize, Serialize};
+
+/// Version of the answers' shape: the `/v1` of every route and the `"version"` of every answer. Fields may be added
+/// within a version; one that changes its meaning or goes away raises it.
+pub const VERSION: u32 = 1;
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/sensor/control.sock";
+
+/// An answer as it is sent and printed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Versioned {
+    /// [`VERSION`] of whoever answered.
+    pub version: u32,
+    #[serde(flatten)]
+    pub answer: Answer,
+}
 
 /// What can be asked of a running sensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +69,9 @@ pub enum Request {
 }
 
 /// Order of `sensor sources`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum SortKey {
     #[default]
     Requests,
@@ -68,11 +86,12 @@ pub enum SortKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
+    // The order matters when answers are read: a variant must come before those whose fields are a part of its own.
     Status(Box<Status>),
+    Explain(Box<Explanation>),
     Sources { sources: Vec<Source>, total: usize },
     Campaigns { campaigns: Vec<Campaign> },
     Rules { rules: Vec<Rule> },
-    Explain(Explanation),
     Tunables { tunables: Vec<Tunable> },
     Done { done: String, warnings: Vec<String> },
 }
@@ -89,7 +108,8 @@ pub struct Refusal {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    pub version: String,
+    /// Release of the daemon.
+    pub sensor_version: String,
     pub pid: u32,
     pub ready: bool,
     pub started_at_unix_s: u64,
@@ -106,6 +126,8 @@ pub struct Status {
     pub bytes: u64,
     pub connections: u64,
     pub requests: u64,
+    /// What the last tick saw.
+    pub rates: Rates,
     /// Frames dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Frames that would have been dropped but for dry run, by reason.
@@ -132,6 +154,17 @@ pub struct Status {
     pub config_error: Option<String>,
     /// What an operator should look at.
     pub warnings: Vec<String>,
+}
+
+/// Traffic per second over the last tick.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    pub frames_per_s: f64,
+    pub bytes_per_s: f64,
+    pub connections_per_s: f64,
+    pub requests_per_s: f64,
+    /// Frames dropped, or in dry run those that would have been.
+    pub refused_frames_per_s: f64,
 }
 
 /// How far the learning of calm traffic has come.
@@ -237,4 +270,35 @@ pub struct Tunable {
     pub high: u64,
     pub unit: String,
     pub help: String,
+}
+
+impl Rates {
+    /// Rates between two readings of the kernel's counters (indexed by [`Counter::index`]), `elapsed_s` seconds apart.
+    /// All zero if no time went by; a counter that restarted counts from zero.
+    #[must_use]
+    pub fn between(earlier: &[u64], later: &[u64], elapsed_s: f64) -> Self {
+        let read =
+            |counters: &[u64], counter: Counter| counters.get(counter.index() as usize).copied().unwrap_or_default();
+        let per_s = |counter: Counter| {
+            let (before, now) = (read(earlier, counter), read(later, counter));
+            let grown = now.checked_sub(before).unwrap_or(now);
+            if elapsed_s > 0.0 { grown as f64 / elapsed_s } else { 0.0 }
+        };
+        let refused = Counter::ALL.iter().filter(|c| matches!(c.group(), Group::Drop | Group::WouldDrop));
+        Self {
+            frames_per_s: per_s(Counter::Frames),
+            bytes_per_s: per_s(Counter::Bytes),
+            connections_per_s: per_s(Counter::Connections),
+            requests_per_s: per_s(Counter::RequestsExact) + per_s(Counter::RequestsEstimated),
+            refused_frames_per_s: refused.map(|c| per_s(*c)).sum(),
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal: see [`Refusal::code`] for the codes.
+    #[must_use]
+    pub fn new(code: &str, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), error: error.into(), hint: hint.into() }
+    }
 }

@@ -1,0 +1,226 @@
+//! The command line as clap sees it: names, flags, help and examples.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::run::{DetachOptions, RunOptions};
+use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
+use crate::control::route::{DEFAULT_SOURCES, MOST_SOURCES};
+use crate::control::subject;
+use crate::control::validate::RULE_KINDS;
+use crate::exit::Code;
+
+/// Finds distillation campaigns behind rotating proxies at the network card, and refuses them there.
+#[derive(Debug, Parser)]
+#[command(name = "sensor", version, max_term_width = 120, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[arg(long, global = true, value_name = "FILE", help = format!("Control socket of the daemon [default: {DEFAULT_SOCKET}]"))]
+    pub socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `sensor` can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Attach to an interface and watch it (dry run unless told to enforce)
+    #[command(after_help = "Example:\n  sensor run --interface eth0 --service 8000 --service 443")]
+    Run(RunOptions),
+    /// Remove program, tables and rules from the kernel
+    #[command(after_help = "Example:\n  sensor detach --interface eth0")]
+    Detach(DetachOptions),
+    /// Check a configuration file without running
+    #[command(after_help = "Example:\n  sensor check-config /etc/sensor/sensor.toml")]
+    CheckConfig {
+        /// Configuration file
+        file: PathBuf,
+    },
+    /// Mode, traffic, campaigns, losses and warnings at a glance
+    #[command(after_help = "Example:\n  sensor status --json | jq .mode")]
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Sources with the most traffic
+    #[command(after_help = "Example:\n  sensor sources --sort connections --limit 50")]
+    Sources(SourcesFlags),
+    /// Campaigns under alarm, and why
+    #[command(after_help = "Example:\n  sensor campaigns --all --json")]
+    Campaigns {
+        /// Closed ones too
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Rules in the kernel, with their hits and expiry
+    #[command(after_help = "Example:\n  sensor rules --kind deny")]
+    Rules {
+        /// Only rules of this kind
+        #[arg(long, value_parser = RULE_KINDS)]
+        kind: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What is decided about an address, a prefix or a campaign, and why
+    #[command(after_help = "Example:\n  sensor explain 203.0.113.7")]
+    Explain {
+        /// Address, prefix or campaign number
+        #[arg(value_parser = subject_text)]
+        subject: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Never refuse a prefix, whatever the detectors say
+    #[command(after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d")]
+    Allow(AllowFlags),
+    /// Take back what `allow` did
+    #[command(after_help = "Example:\n  sensor disallow 198.51.100.0/24")]
+    Disallow {
+        /// Address or prefix
+        #[arg(value_parser = prefix_text)]
+        prefix: String,
+    },
+    /// Refuse a prefix for a time
+    #[command(after_help = "Example:\n  sensor block 203.0.113.0/24 --ttl 2h --reason 'abuse report 4711'")]
+    Block(BlockFlags),
+    /// Take back a refusal, the operator's or a detector's
+    #[command(after_help = "Example:\n  sensor unblock 203.0.113.0/24")]
+    Unblock {
+        /// Address or prefix
+        #[arg(value_parser = prefix_text)]
+        prefix: String,
+    },
+    /// Change a tunable in the running daemon
+    #[command(after_help = "Example:\n  sensor set relay_gap_ms 30\n\nNames, ranges and units: sensor get")]
+    Set {
+        /// Name of the tunable
+        name: String,
+        /// Its new value
+        value: u64,
+    },
+    /// Tunables in force, with defaults, ranges and meaning
+    #[command(after_help = "Example:\n  sensor get relay_gap_ms")]
+    Get {
+        /// Only this tunable, with its meaning
+        name: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Read the configuration file again; a bad one is refused and the old one stays
+    #[command(after_help = "Example:\n  sensor check-config /etc/sensor/sensor.toml && sensor reload")]
+    Reload,
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  sensor completions bash > /etc/bash_completion.d/sensor")]
+    Completions { shell: Shell },
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `sensor sources`.
+#[derive(Debug, Args)]
+pub struct SourcesFlags {
+    /// Most sources to print
+    #[arg(long, short = 'n', default_value_t = DEFAULT_SOURCES, value_parser = source_count)]
+    pub limit: usize,
+    /// Greatest first, by this
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: SortKey,
+    /// Only sources of this tier
+    #[arg(long, value_name = "NAME")]
+    pub tier: Option<String>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Flags of `sensor allow`.
+#[derive(Debug, Args)]
+pub struct AllowFlags {
+    /// Address or prefix
+    #[arg(value_parser = prefix_text)]
+    pub prefix: String,
+    /// How long, for example 12h or 30d; without it until taken back
+    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse, conflicts_with = "remove")]
+    pub ttl: Option<Duration>,
+    /// Why, for those who read the rules later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, conflicts_with = "remove")]
+    pub note: String,
+    /// Take it back, like `sensor disallow`
+    #[arg(long)]
+    pub remove: bool,
+}
+
+/// Flags of `sensor block`.
+#[derive(Debug, Args)]
+pub struct BlockFlags {
+    /// Address or prefix
+    #[arg(value_parser = prefix_text)]
+    pub prefix: String,
+    /// How long, for example 90s, 10m, 2h or 1d
+    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse, default_value = "1h")]
+    pub ttl: Duration,
+    /// Why, for those who read the rules later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+    /// Even if it covers your own session or the default gateway
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The whole command, exit codes in its help.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut text = String::from("Exit codes:\n");
+    for (code, meaning) in Code::ALL {
+        text.push_str(&format!("  {}  {meaning}\n", code.number()));
+    }
+    text.push_str("\nExample:\n  sensor run --interface eth0 --service 8000    (in another terminal:) sensor status");
+    Cli::command().after_help(text)
+}
+
+fn prefix_text(text: &str) -> Result<String, String> {
+    subject::prefix(text).map(|prefix| prefix.to_string()).map_err(|error| error.to_string())
+}
+
+fn subject_text(text: &str) -> Result<String, String> {
+    subject::subject(text).map(|subject| subject.to_string()).map_err(|error| error.to_string())
+}
+
+fn source_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MOST_SOURCES).contains(&count) => Ok(count),
+        _ => Err(format!("give a number from 1 to {MOST_SOURCES}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example_and_the_first_one_the_exit_codes() {
+        let mut whole = command();
+        let top = whole.render_long_help().to_string();
+        for code in 0..=6 {
+            assert!(top.contains(&format!("\n  {code}  ")), "exit code {code} is missing in:\n{top}");
+        }
+        for verb in whole.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example:\n  sensor "), "no example in:\n{help}");
+        }
+    }
+}

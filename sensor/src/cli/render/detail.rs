@@ -1,0 +1,84 @@
+//! Answers that are told rather than tabled: campaigns, explanations, acknowledgements.
+
+use std::fmt::Write;
+
+use super::list;
+use super::number::{ago, grouped, percent};
+use crate::cli::style::{Paint, Tone};
+use crate::control::protocol::{Campaign, Explanation};
+
+pub(super) fn campaigns(campaigns: &[Campaign], paint: Paint) -> String {
+    if campaigns.is_empty() {
+        return "no campaign (`--all` shows closed ones too)\n".to_owned();
+    }
+    campaigns.iter().map(|one| campaign(one, paint)).collect::<Vec<_>>().join("\n")
+}
+
+fn campaign(campaign: &Campaign, paint: Paint) -> String {
+    let mut text = String::new();
+    let tone = if campaign.state == "open" { Tone::Bad } else { Tone::Faint };
+    let state = paint.text(tone, &campaign.state.to_uppercase());
+    let Campaign { id, detector, service, protocol, fingerprint, .. } = campaign;
+    let _ = writeln!(
+        text,
+        "campaign #{id}  {state}  {detector} on port {service} ({protocol}), fingerprint {fingerprint}, score {:.1} nats",
+        campaign.score
+    );
+    let closed = campaign.closed_at_unix_s.map_or(String::new(), |at| format!(", closed {}", ago(at)));
+    let (onset, opened) = (ago(campaign.onset_unix_s), ago(campaign.opened_at_unix_s));
+    let _ = writeln!(text, "  when      began {onset}, alarm {opened}{closed}");
+    let _ = writeln!(
+        text,
+        "  networks  {} first seen, {} of them relayed; normal is {}",
+        grouped(campaign.first_seen_networks),
+        grouped(campaign.relayed_networks),
+        percent(campaign.expected_share)
+    );
+    let _ = writeln!(
+        text,
+        "  refusal   {} of {} connections; a rule would hit {} attack and an expected {:.1} innocents per million",
+        grouped(campaign.refused),
+        grouped(campaign.connections),
+        percent(campaign.attack_share),
+        campaign.expected_innocent_ppm
+    );
+    let _ = writeln!(text, "  why       {}", campaign.why);
+    for action in &campaign.actions {
+        let _ = writeln!(text, "  done      {action}");
+    }
+    if !campaign.sample_networks.is_empty() {
+        let _ = writeln!(text, "  seen in   {}", campaign.sample_networks.join(", "));
+    }
+    text
+}
+
+pub(super) fn explanation(explanation: &Explanation, paint: Paint) -> String {
+    let tone = match explanation.verdict.as_str() {
+        "refused" => Tone::Bad,
+        "would be refused" => Tone::Warning,
+        _ => Tone::Good,
+    };
+    let mut text = format!("{}: {}\n", explanation.subject, paint.text(tone, &explanation.verdict));
+    for line in &explanation.lines {
+        let _ = writeln!(text, "  {line}");
+    }
+    if !explanation.campaigns.is_empty() {
+        let numbers: Vec<String> = explanation.campaigns.iter().map(|id| format!("#{id}")).collect();
+        let _ = writeln!(text, "  campaigns: {}", numbers.join(", "));
+    }
+    if let Some(source) = &explanation.source {
+        let _ = write!(text, "\n{}", list::sources(std::slice::from_ref(source), 1, paint));
+    }
+    if !explanation.rules.is_empty() {
+        let _ = write!(text, "\n{}", list::rules(&explanation.rules, paint));
+    }
+    text
+}
+
+pub(super) fn done(done: &str, warnings: &[String], paint: Paint) -> String {
+    let mut text = format!("{done}\n");
+    for warning in warnings {
+        let _ = writeln!(text, "{}", paint.text(Tone::Warning, &format!("warning: {warning}")));
+    }
+    text
+}

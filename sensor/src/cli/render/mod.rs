@@ -1,0 +1,23 @@
+//! Answers for people: short, one fact a line, numbers grouped.
+
+mod detail;
+mod list;
+mod number;
+mod status;
+
+use super::style::Paint;
+use crate::control::protocol::Answer;
+
+/// The answer as text that ends with a line end.
+#[must_use]
+pub fn answer(answer: &Answer, paint: Paint) -> String {
+    match answer {
+        Answer::Status(status) => status::render(status, paint),
+        Answer::Explain(explanation) => detail::explanation(explanation, paint),
+        Answer::Sources { sources, total } => list::sources(sources, *total, paint),
+        Answer::Campaigns { campaigns } => detail::campaigns(campaigns, paint),
+        Answer::Rules { rules } => list::rules(rules, paint),
+        Answer::Tunables { tunables } => list::tunables(tunables, paint),
+        Answer::Done { done, warnings } => detail::done(done, warnings, paint),
+    }
+}
