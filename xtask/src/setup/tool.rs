@@ -199,7 +199,8 @@ fn script(tool: &Tool, program: &Path, store: &Store) -> String {
             let share = word(&store.root().join("usr/share"));
             // As a user, the mount needs a user namespace; root stays root, in whatever network namespace it is.
             format!(
-                "{head}[ \"$(id -u)\" = 0 ] || map=--map-root-user\n\
+                "{head}map=\n\
+                 [ \"$(id -u)\" = 0 ] || map=--map-root-user\n\
                  exec unshare --mount $map sh -c 'mount --bind \"$0\" /usr/share && exec \"$@\"' {share} {program} \"$@\"\n"
             )
         }
