@@ -1,19 +1,19 @@
-//! Sets the scene in a lab: the model server and the relays, as processes that are ready when these calls return.
+//! Sets the scene in a lab: the model server or nginx, and the relays, as processes that are ready when these calls return.
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::Path;
+use std::net::{IpAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::client::plan::Way;
-use crate::lab::address::{RELAY_PORT, exit};
+use crate::lab::address::{PLAIN_PORT, RELAY_PORT, SERVER_NAME, SERVER_V4, SERVER_V6, TLS_PORT, exit};
 use crate::lab::process::{Process, installed};
 use crate::lab::{Lab, Role, tool, wait_until};
 use crate::model::api::Pace;
-use crate::model::authority_file;
+use crate::model::{authority_file, certificate};
 
 /// How long a process of the lab may take to get ready.
 const READY: Duration = Duration::from_secs(20);
@@ -33,6 +33,58 @@ pub fn start_model(lab: &Lab, pace: Pace) -> Result<Process> {
     let mut process = lab.spawn_nice(Role::Server, "model", command, BACKGROUND_NICE)?;
     ready(&mut process, &authority_file(&dir))?;
     Ok(process)
+}
+
+/// Starts nginx in the server namespace on both ports of the model server, IPv4 and IPv6, with a certificate of its
+/// own; each request is answered with a short text and written to [`nginx_log`].
+///
+/// # Errors
+/// When it is not installed or does not listen in time.
+pub fn start_nginx(lab: &Lab) -> Result<Process> {
+    let dir = lab.dir();
+    let chain = certificate::issue(&[SERVER_V4.into(), SERVER_V6.into()])?;
+    let write = |name: &str, text: &str| fs::write(dir.join(name), text).with_context(|| format!("write {name}"));
+    write("nginx-chain.pem", &chain.certificates_pem)?;
+    write("nginx-key.pem", &chain.key_pem)?;
+    write("nginx.conf", &nginx_config(&dir))?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).arg("-e").arg(dir.join("nginx-error.log"));
+    let mut process = lab.spawn(Role::Server, "nginx", command)?;
+    let ports: [(IpAddr, u16); 3] =
+        [(SERVER_V4.into(), TLS_PORT), (SERVER_V4.into(), PLAIN_PORT), (SERVER_V6.into(), TLS_PORT)];
+    let listens = |address: (IpAddr, u16)| lab.space(Role::Server).run(|| TcpStream::connect(address).is_ok());
+    let mut ended = None;
+    let up = wait_until(READY, || {
+        ended = process.ended();
+        ended.is_some() || ports.iter().all(|port| listens(*port))
+    });
+    if !up || ended.is_some() {
+        bail!("nginx does not listen: {}", process.log_tail(5));
+    }
+    write("ca.pem", &chain.authority_pem)?;
+    Ok(process)
+}
+
+/// nginx's access log: one line for each request, with the client's address first.
+pub fn nginx_log(lab: &Lab) -> PathBuf {
+    lab.dir().join("nginx-access.log")
+}
+
+/// One process, nothing outside the lab's folder.
+fn nginx_config(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "daemon off;\nmaster_process off;\nuser root;\npid {dir}/nginx.pid;\nerror_log {dir}/nginx-error.log;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{\n\
+         access_log {dir}/nginx-access.log;\nkeepalive_requests 100000;\nclient_body_temp_path {dir}/nginx-body;\n\
+         proxy_temp_path {dir}/nginx-proxy;\nfastcgi_temp_path {dir}/nginx-fastcgi;\n\
+         uwsgi_temp_path {dir}/nginx-uwsgi;\nscgi_temp_path {dir}/nginx-scgi;\n\
+         ssl_certificate {dir}/nginx-chain.pem;\nssl_certificate_key {dir}/nginx-key.pem;\n\
+         server {{\nlisten {PLAIN_PORT};\nlisten [::]:{PLAIN_PORT};\n\
+         listen {TLS_PORT} ssl http2;\nlisten [::]:{TLS_PORT} ssl http2;\nserver_name {SERVER_NAME};\n\
+         location / {{ return 200 \"served\\n\"; }}\n}}\n}}\n"
+    )
 }
 
 /// The relays of a lab and how the harvester reaches each.

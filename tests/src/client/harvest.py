@@ -75,8 +75,8 @@ def error_name(error):
     return type(error).__name__
 
 
-def attempt(way, address, tls, slots):
-    at, error = time.time(), None
+def attempt(at, way, address, tls, slots):
+    error = None
     made = connection(way, address, tls)
     try:
         made.request("POST", "/v1/chat/completions", BODY, {"Content-Type": "application/json"})
@@ -119,7 +119,7 @@ def main():
                 break
         else:
             tls = draw.random() >= PLAN["plain_share"]
-            worker = threading.Thread(target=attempt, args=(way, address, tls, slots))
+            worker = threading.Thread(target=attempt, args=(time.time(), way, address, tls, slots))
             worker.start()
             workers = [one for one in workers if one.is_alive()] + [worker]
     for worker in workers:

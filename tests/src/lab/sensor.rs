@@ -21,6 +21,9 @@ const READY: Duration = Duration::from_secs(30);
 /// How long it may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(10);
 
+/// Where its metrics are scraped, inside the server namespace.
+pub const METRICS: &str = "127.0.0.1:9640";
+
 /// How to run the sensor.
 #[derive(Clone, Debug)]
 pub struct SensorOptions {
@@ -79,8 +82,8 @@ pub struct Paths {
     pub socket: PathBuf,
     /// Store.
     pub state: PathBuf,
-    /// Pins, on a private bpffs.
-    pub pins: PathBuf,
+    /// The private BPF file system with the pins.
+    pub bpffs: PathBuf,
 }
 
 impl Paths {
@@ -96,7 +99,7 @@ impl Paths {
             config: dir.join("sensor.toml"),
             socket: dir.join("sensor.sock"),
             state: dir.join("state"),
-            pins: bpf.join("sensor"),
+            bpffs: bpf,
         })
     }
 }
@@ -128,9 +131,15 @@ impl Sensor {
     /// When its files cannot be written or it cannot be started.
     pub fn launch(lab: &Lab, options: SensorOptions) -> Result<Self> {
         let paths = Paths::in_lab(lab)?;
-        fs::write(&paths.config, config(&options, &paths)).context("write the sensor's configuration")?;
+        fs::write(&paths.config, config(&options)).context("write the sensor's configuration")?;
         let mut command = Command::new(&options.binary);
-        command.args(["run", "--interface", SERVER_INTERFACE, "--config"]).arg(&paths.config);
+        command.arg("--socket").arg(&paths.socket).args(["run", "--interface", SERVER_INTERFACE]);
+        command.arg("--config").arg(&paths.config);
+        command.arg("--bpffs").arg(&paths.bpffs).arg("--state-dir").arg(&paths.state);
+        for port in [TLS_PORT, PLAIN_PORT] {
+            command.arg("--service").arg(port.to_string());
+        }
+        command.arg("--metrics").arg(METRICS);
         if options.enforce {
             command.arg("--enforce");
         }
@@ -189,8 +198,8 @@ impl Sensor {
             "detach".into(),
             "--interface".into(),
             SERVER_INTERFACE.into(),
-            "--config".into(),
-            self.paths.config.clone().into(),
+            "--bpffs".into(),
+            self.paths.bpffs.clone().into(),
         ];
         let output = lab.output(Role::Server, &self.options.binary, &arguments)?;
         if !output.status.success() {
@@ -200,13 +209,8 @@ impl Sensor {
     }
 }
 
-fn config(options: &SensorOptions, paths: &Paths) -> String {
-    let Paths { config: _, socket, state, pins } = paths;
-    let mut text = format!(
-        "socket = {socket:?}\nstate = {state:?}\npins = {pins:?}\n\n\
-         [[service]]\nport = {TLS_PORT}\nprotocol = \"tls\"\n\n[[service]]\nport = {PLAIN_PORT}\nprotocol = \"http\"\n\n\
-         [tunables]\n"
-    );
+fn config(options: &SensorOptions) -> String {
+    let mut text = String::from("[tunables]\n");
     for (name, value) in &options.tunables {
         text.push_str(&format!("{name} = {value}\n"));
     }

@@ -18,6 +18,10 @@ const FILLER_NAMES: usize = 40;
 pub(crate) struct Chain {
     /// What clients trust.
     pub(crate) authority_pem: String,
+    /// Leaf and intermediate, for servers that read files.
+    pub(crate) certificates_pem: String,
+    /// The leaf's key, for servers that read files.
+    pub(crate) key_pem: String,
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -47,7 +51,7 @@ pub(crate) fn issue(addresses: &[IpAddr]) -> Result<Chain> {
     };
     let params = authority("Lab Intermediate");
     let key = KeyPair::generate().context("make a key")?;
-    let intermediate_der = params.signed_by(&key, &root).context("sign the intermediate")?.der().clone();
+    let middle = params.signed_by(&key, &root).context("sign the intermediate")?;
     let intermediate = Issuer::new(params, key);
 
     let mut names = vec![SERVER_NAME.to_owned(), "localhost".to_owned()];
@@ -60,7 +64,9 @@ pub(crate) fn issue(addresses: &[IpAddr]) -> Result<Chain> {
     let leaf = params.signed_by(&key, &intermediate).context("sign the leaf")?;
     Ok(Chain {
         authority_pem: root_pem,
-        certificates: vec![leaf.der().clone(), intermediate_der],
+        certificates_pem: leaf.pem() + &middle.pem(),
+        key_pem: key.serialize_pem(),
+        certificates: vec![leaf.der().clone(), middle.der().clone()],
         key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
     })
 }
