@@ -1,7 +1,213 @@
 //! The detection engine: evidence in, plans out. No I/O, no clock, no randomness; time is an argument.
 //!
-//! The same settings, records and snapshots give the same plans, byte for byte.
+//! The same settings, records and snapshots give the same plans, byte for byte. Records are entered as they come
+//! ([`Engine::observe`]); once a tick [`Engine::step`] weighs them and says which rules should stand.
 
+pub mod baseline;
+pub mod bounded;
+pub mod campaign;
+pub mod cohort;
+pub mod decay;
+pub mod decide;
+pub mod detect;
+mod enforce;
+mod explain;
+pub mod fixed;
+pub mod ledger;
+pub mod network;
 pub mod plan;
 pub mod record;
+pub mod source;
+pub mod state;
+mod step;
+pub mod tally;
+pub mod tier;
 pub mod time;
+mod view;
+pub mod window;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sensor_common::address::{Address, Prefix};
+use sensor_common::event::{flag, protocol};
+
+use self::baseline::Baseline;
+use self::bounded::Bounded;
+use self::campaign::{Campaign, Sight};
+use self::cohort::{CohortKey, Cohorts};
+use self::ledger::Ledger;
+use self::network::Networks;
+use self::plan::{Rules, Subject};
+use self::record::ConnectionRecord;
+use self::source::Sources;
+use self::state::Changed;
+use self::tally::Tallies;
+use self::tier::Tiers;
+use self::time::{Span, Time};
+use self::window::Window;
+use crate::tunable::Tunables;
+
+pub use self::enforce::Offence;
+pub use self::explain::Account;
+pub use self::view::Counts;
+
+/// A record's time is taken to lie within this of the last tick: nothing the kernel says may move time itself.
+const LATE: Span = Span::seconds(600);
+const EARLY: Span = Span::seconds(3_600);
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    tunables: Tunables,
+    tiers: Tiers,
+    networks: Networks,
+    sources: Sources,
+    tallies: Tallies,
+    cohorts: Cohorts,
+    /// What is normal for all cohorts together.
+    overall: Baseline,
+    campaigns: BTreeMap<u64, Campaign>,
+    open: BTreeSet<u64>,
+    next_campaign: u64,
+    changed_campaigns: Changed<u64>,
+    ledger: Ledger,
+    offences: Bounded<Address, Offence>,
+    changed_offences: Changed<Address>,
+    /// Refused sources that showed a direct connection since.
+    cleared: BTreeSet<Address>,
+    /// The last tick.
+    now: Option<Time>,
+    last_record: Option<Time>,
+    /// Calm traffic learned from.
+    calm: Span,
+    /// Completed handshakes, and those that class rules matched, in the last ten minutes.
+    completed: Window,
+    matched: Window,
+    total_connections: Option<u64>,
+    received: u64,
+    repeated: u64,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    #[must_use]
+    pub fn new(tunables: &Tunables, tiers: Tiers) -> Self {
+        Self {
+            tunables: tunables.clone(),
+            tiers,
+            networks: Networks::default(),
+            sources: Sources::default(),
+            tallies: Tallies::default(),
+            cohorts: Cohorts::default(),
+            overall: Baseline::default(),
+            campaigns: BTreeMap::new(),
+            open: BTreeSet::new(),
+            next_campaign: 1,
+            changed_campaigns: Changed::default(),
+            ledger: Ledger::default(),
+            offences: Bounded::default(),
+            changed_offences: Changed::default(),
+            cleared: BTreeSet::new(),
+            now: None,
+            last_record: None,
+            calm: Span(0),
+            completed: Window::default(),
+            matched: Window::default(),
+            total_connections: None,
+            received: 0,
+            repeated: 0,
+        }
+    }
+
+    /// Takes new settings, which hold from the next tick on. Nothing learned is lost.
+    pub fn retune(&mut self, tunables: &Tunables, tiers: Tiers) {
+        self.tunables = tunables.clone();
+        self.tiers = tiers;
+    }
+
+    /// Enters the record of one connection. Records may come late, twice or out of order.
+    pub fn observe(&mut self, record: &ConnectionRecord) {
+        self.received = self.received.saturating_add(1);
+        // Without a completed handshake the address may be forged.
+        if record.flags & flag::ESTABLISHED == 0 {
+            return;
+        }
+        let at = self.plausible(record.at);
+        self.last_record = self.last_record.max(Some(at));
+        let source = record.client.source();
+        let key = CohortKey { service: record.service, fingerprint: record.fingerprint };
+        let sample = sample(record);
+        let Some(tally) = self.tallies.enter(source, key, at, sample, cap(self.tunables.sources_max)) else {
+            self.repeated = self.repeated.saturating_add(1);
+            return;
+        };
+        // What is allowed cannot be refused, so it is no evidence for or against refusing.
+        let allowed = record.flags & flag::ALLOWED != 0;
+        let network = record.client.network();
+        let novelty = Span::seconds(self.tunables.novelty_days.saturating_mul(86_400));
+        let has_sample = sample.is_some() && !allowed;
+        let (first_seen, counts) = self.networks.see(network, at, has_sample, novelty, cap(self.tunables.networks_max));
+        if allowed {
+            return;
+        }
+        let cohort = self.cohorts.enter(key, cap(self.tunables.cohorts_max));
+        cohort.connections = cohort.connections.saturating_add(1);
+        cohort.protocol = record.protocol;
+        let campaign = cohort.campaign;
+        if let (Some((gap_us, relayed)), true) = (sample, counts) {
+            self.cohorts.sample(key, network.octets, relayed.then_some(gap_us), at);
+        }
+        let matched = record.flags & flag::CLASS_MATCHED != 0;
+        if matched {
+            self.matched.add(window::Length::TenMinutes, at, 1);
+        }
+        if let Some(campaign) = campaign.and_then(|id| self.campaigns.get_mut(&id)) {
+            let relayed = sample.map(|(_, relayed)| relayed);
+            let caught = relayed == Some(true) && tally.is_caught(key);
+            campaign.see(&Sight { at, source, first_seen, relayed, caught, matched });
+        }
+        let is_direct = sample.is_some_and(|(_, relayed)| !relayed);
+        if is_direct && self.ledger.get(&Subject::Deny(source_prefix(&source))).is_some_and(|r| r.campaign.is_some()) {
+            self.cleared.insert(source);
+        }
+    }
+
+    /// The detectors' rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        self.ledger.rules()
+    }
+
+    /// Every campaign remembered, by number.
+    #[must_use]
+    pub const fn campaigns(&self) -> &BTreeMap<u64, Campaign> {
+        &self.campaigns
+    }
+
+    /// The time of a record, held near the last tick.
+    fn plausible(&self, at: Time) -> Time {
+        self.now.map_or(at, |now| at.clamp(now - LATE, now + EARLY))
+    }
+}
+
+/// The relay gap of a connection and whether it says relay; `None` without a sample.
+fn sample(record: &ConnectionRecord) -> Option<(u32, bool)> {
+    if record.flags & flag::GAP_SAMPLE == 0 {
+        return None;
+    }
+    let gap_us = if record.protocol == protocol::TLS { record.flight_gap_us } else { record.hello_gap_us };
+    Some((gap_us.unwrap_or(0), record.flags & flag::GAP_FLAGGED != 0))
+}
+
+/// The prefix that a rule against one source is about: the address itself, or the /64.
+#[must_use]
+pub fn source_prefix(source: &Address) -> Prefix {
+    let bits = if source.is_v4() { 128 } else { 64 };
+    Prefix { bits, address: source.source() }
+}
+
+/// A cap as the tables take it.
+fn cap(tunable: u64) -> usize {
+    usize::try_from(tunable).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,290 @@
+//! Campaigns: a cohort under alarm, with its history.
+//!
+//! A campaign has a number, what raised it, what it did since, and what was done about it. It ends when its rotation
+//! does: no relayed first-seen network has kept the evidence up, and few of its networks are still active.
+
+use std::collections::BTreeSet;
+
+use sensor_common::address::Address;
+use sensor_common::event::protocol;
+use serde::{Deserialize, Serialize};
+
+use super::bounded::Bounded;
+use super::cohort::{CohortKey, Excursion, Tick};
+use super::decide::{Hold, Weight};
+use super::time::{Span, Time};
+use super::window::{Length, Window};
+use super::words;
+
+/// Networks first seen this long before the onset belong to it: their handshake came before their evidence.
+pub const MARGIN: Span = Span::seconds(60);
+
+/// Networks whose activity is followed per campaign.
+const MEMBERS_MAX: usize = 8_192;
+
+/// Sources that wait to be refused, per campaign.
+const CAUGHT_MAX: usize = 65_536;
+
+/// Gaps, networks, deeds and points of history kept.
+const GAPS_MAX: usize = 512;
+const NETWORKS_MAX: usize = 16;
+const DEEDS_MAX: usize = 64;
+const TRAIL_MAX: usize = 120;
+
+/// Where the decision about a class rule stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// Nothing decided yet.
+    #[default]
+    Observed,
+    /// A guard holds back.
+    Held(Hold),
+    /// A class rule is in force.
+    Enforced,
+}
+
+/// The campaign at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    pub at: Time,
+    pub score: i64,
+    pub relayed: u64,
+    pub direct: u64,
+    pub refused: u64,
+}
+
+/// One campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Campaign {
+    pub id: u64,
+    pub cohort: CohortKey,
+    pub protocol: u8,
+    /// Which detector raised it.
+    pub detector: String,
+    pub onset: Time,
+    pub opened: Time,
+    pub closed: Option<Time>,
+    /// Networks first seen before this are not its own.
+    pub newer_than: Time,
+    /// Evidence at the alarm, millionths of a nat.
+    pub score: i64,
+    /// Normal share of relayed first-seen networks, parts per million.
+    pub normal_ppm: u64,
+    /// First-seen networks since the onset.
+    pub relayed: u64,
+    pub direct: u64,
+    pub gaps_us: Vec<u32>,
+    pub networks: Vec<[u8; 16]>,
+    pub connections: u64,
+    /// Connections that the class rule matched, in dry run too.
+    pub refused: u64,
+    pub weight: Weight,
+    pub stance: Stance,
+    /// Sources refused by address.
+    pub denied: u64,
+    /// The table of such rules was full.
+    pub(super) is_full: bool,
+    pub deeds: Vec<String>,
+    /// History, thinned out as it grows.
+    pub trail: Vec<Point>,
+    trail_step: Span,
+    /// Latest relayed first-seen network that kept the evidence up.
+    pub(super) last_new: Time,
+    /// Connections of its own networks in the last ten minutes: over a relay, and direct.
+    own_relayed: Window,
+    own_direct: Window,
+    #[serde(skip)]
+    members: Members,
+    #[serde(skip)]
+    pub(super) caught: BTreeSet<Address>,
+}
+
+/// When its networks were last active.
+#[derive(Clone, Debug, Default)]
+struct Members(Bounded<Address, Time>);
+
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().eq(other.0.iter())
+    }
+}
+
+impl Eq for Members {}
+
+/// What one connection means to a campaign.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    pub at: Time,
+    pub source: Address,
+    /// When its network was first seen.
+    pub first_seen: Time,
+    /// Its gap says relay; `None` without a sample.
+    pub relayed: Option<bool>,
+    /// Every sample of the source, and two at least, came over a relay.
+    pub caught: bool,
+    /// A class rule matched it.
+    pub matched: bool,
+}
+
+impl Campaign {
+    /// A campaign that is raised now.
+    #[must_use]
+    pub fn open(
+        id: u64,
+        cohort: CohortKey,
+        protocol: u8,
+        risen: (&str, i64),
+        excursion: &Excursion,
+        now: Time,
+    ) -> Self {
+        let mut campaign = Self {
+            id,
+            cohort,
+            protocol,
+            detector: risen.0.to_owned(),
+            onset: excursion.onset,
+            opened: now,
+            closed: None,
+            newer_than: excursion.onset - MARGIN,
+            score: risen.1,
+            normal_ppm: 0,
+            relayed: excursion.relayed,
+            direct: excursion.direct,
+            gaps_us: excursion.gaps_us.clone(),
+            networks: excursion.networks.iter().take(NETWORKS_MAX).copied().collect(),
+            connections: excursion.relayed.saturating_add(excursion.direct),
+            refused: 0,
+            weight: Weight::default(),
+            stance: Stance::Observed,
+            denied: 0,
+            is_full: false,
+            deeds: Vec::new(),
+            trail: Vec::new(),
+            trail_step: Span::seconds(10),
+            last_new: now,
+            own_relayed: Window::default(),
+            own_direct: Window::default(),
+            members: Members::default(),
+            caught: BTreeSet::new(),
+        };
+        campaign.own_relayed.add(Length::TenMinutes, now, excursion.relayed);
+        campaign.own_direct.add(Length::TenMinutes, now, excursion.direct);
+        campaign
+    }
+
+    /// A connection of its cohort.
+    pub fn see(&mut self, sight: &Sight) {
+        self.connections = self.connections.saturating_add(1);
+        self.refused = self.refused.saturating_add(u64::from(sight.matched));
+        if sight.first_seen < self.newer_than {
+            return;
+        }
+        match sight.relayed {
+            Some(true) => self.own_relayed.add(Length::TenMinutes, sight.at, 1),
+            Some(false) => self.own_direct.add(Length::TenMinutes, sight.at, 1),
+            None => {}
+        }
+        if sight.relayed == Some(true) {
+            self.members.0.insert(sight.source.network(), sight.at);
+            while self.members.0.shrink(MEMBERS_MAX).is_some() {}
+        }
+        if sight.caught && self.caught.len() < CAUGHT_MAX {
+            self.caught.insert(sight.source);
+        }
+    }
+
+    /// First-seen networks of one tick. `kept_up`: the evidence is still high after it.
+    pub fn extend(&mut self, tick: &Tick, kept_up: bool, now: Time) {
+        self.relayed = self.relayed.saturating_add(u64::from(tick.relayed));
+        self.direct = self.direct.saturating_add(u64::from(tick.direct));
+        self.gaps_us.extend(tick.gaps_us.iter().take(GAPS_MAX.saturating_sub(self.gaps_us.len())));
+        self.networks.extend(tick.networks.iter().take(NETWORKS_MAX.saturating_sub(self.networks.len())));
+        if tick.relayed > 0 && kept_up {
+            self.last_new = now;
+        }
+    }
+
+    /// Takes a stored campaign up again after the daemon was down for so long.
+    pub(super) fn resume(&mut self, down: Span, now: Time) {
+        self.last_new = (self.last_new + down).min(now);
+        self.onset = self.onset.min(now);
+        self.newer_than = self.newer_than.min(self.onset);
+        self.own_relayed = self.own_relayed.sane(Length::TenMinutes, now);
+        self.own_direct = self.own_direct.sane(Length::TenMinutes, now);
+        self.trail_step = self.trail_step.max(Span::seconds(10));
+        self.trail.truncate(TRAIL_MAX - 1);
+    }
+
+    /// Whether it is over: nothing new for `quiet`, and fewer than `networks_min` of its networks active since.
+    #[must_use]
+    pub fn is_over(&self, now: Time, quiet: Span, networks_min: u64) -> bool {
+        if now.since(self.last_new) < quiet {
+            return false;
+        }
+        let active = self.members.0.recent().take_while(|(_, at)| now.since(**at) < quiet).count();
+        (active as u64) < networks_min
+    }
+
+    /// Connections of its own networks in the last ten minutes: over a relay, direct.
+    #[must_use]
+    pub fn own(&self, now: Time) -> (u64, u64) {
+        (self.own_relayed.sum(Length::TenMinutes, now), self.own_direct.sum(Length::TenMinutes, now))
+    }
+
+    /// Notes what was done, for the operator.
+    pub fn note(&mut self, now: Time, deed: &str) {
+        if self.deeds.len() < DEEDS_MAX {
+            self.deeds.push(format!("{} {deed}", words::clock(now)));
+        }
+    }
+
+    /// Adds a point of history when one is due.
+    pub fn mark(&mut self, now: Time, score: i64) {
+        if self.trail.last().is_some_and(|last| now.since(last.at) < self.trail_step) {
+            return;
+        }
+        let point = Point { at: now, score, relayed: self.relayed, direct: self.direct, refused: self.refused };
+        self.trail.push(point);
+        if self.trail.len() >= TRAIL_MAX {
+            let mut index = 0;
+            self.trail.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.trail_step = Span(self.trail_step.0.saturating_mul(2));
+        }
+    }
+
+    /// Why it was raised, in words and numbers as they are now.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let networks = self.relayed.saturating_add(self.direct);
+        let late = if self.protocol == protocol::TLS {
+            "answered TLS {gap} (median) later than their TCP did"
+        } else {
+            "sent their first request {gap} (median) after their TCP was ready"
+        };
+        format!(
+            "{} first seen since {} used client {:016x} on port {}; {} of them {}; normal for this client is {}; \
+             evidence {} at the alarm, by chance about once in e^{} ticks",
+            words::count(networks, "network"),
+            words::clock(self.onset),
+            self.cohort.fingerprint,
+            self.cohort.service,
+            self.relayed,
+            late.replace("{gap}", &words::milliseconds(self.median_gap_us())),
+            words::percent(self.normal_ppm),
+            words::nats(self.score),
+            words::whole_nats(self.score),
+        )
+    }
+
+    /// Median relay gap of the sampled networks, microseconds.
+    #[must_use]
+    pub fn median_gap_us(&self) -> u32 {
+        let mut gaps = self.gaps_us.clone();
+        gaps.sort_unstable();
+        gaps.get(gaps.len() / 2).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,320 @@
+//! From campaigns and heavy sources to rules.
+//!
+//! Ladder: observe; refuse the class while the guards let it; refuse the sources that were caught twice. What no guard
+//! can tell apart from ordinary traffic is left alone, and the operator is told with numbers.
+
+use sensor_common::address::Address;
+use serde::{Deserialize, Serialize};
+
+use super::campaign::{Campaign, Stance};
+use super::cohort::RECENT;
+use super::decide::{Guard, Hold, Weight};
+use super::fixed::WHOLE_PPM;
+use super::plan::{Notice, Origin, Rule, Subject};
+use super::source::HeavySource;
+use super::time::{Span, Time};
+use super::{Engine, source_prefix, words};
+
+/// Longest life of a rule against a source.
+const SOURCE_TTL_MAX: Span = Span::seconds(86_400);
+
+/// Sources whose earlier refusals are remembered.
+pub(super) const OFFENCES_MAX: usize = 65_536;
+
+/// Heavy sources named one by one per tick; the rest is summed up.
+const NAMED_MAX: usize = 8;
+
+/// Earlier refusals of one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offence {
+    pub times: u32,
+    /// When the last one ended.
+    pub until: Time,
+}
+
+impl Engine {
+    /// Decides about every open campaign, oldest first.
+    pub(super) fn decide_campaigns(&mut self, now: Time, notices: &mut Vec<Notice>) {
+        let quiet = Span::seconds(self.tunables.rotation_quiet_s);
+        let accepted = self.accepted(now);
+        let mut budget_ppm = self.tunables.collateral_budget_ppm;
+        for id in self.open.clone() {
+            let Some(mut campaign) = self.campaigns.remove(&id) else { continue };
+            self.changed_campaigns.note(id);
+            let score = self.cohorts.get(&campaign.cohort).map_or(0, |c| c.excursion.score);
+            campaign.mark(now, score);
+            if campaign.is_over(now, quiet, self.tunables.rotation_networks_min) {
+                self.close_campaign(&mut campaign, now, notices);
+            } else {
+                self.weigh(&mut campaign, accepted, now);
+                let hold = self.hold(&campaign, budget_ppm);
+                self.enforce(&mut campaign, hold, budget_ppm, now, notices);
+                if self.ledger.get(&Subject::Class(campaign.cohort.class())).is_some() {
+                    budget_ppm = budget_ppm.saturating_sub(campaign.weight.innocent_ppm);
+                }
+            }
+            self.campaigns.insert(id, campaign);
+        }
+    }
+
+    fn weigh(&self, campaign: &mut Campaign, accepted: u64, now: Time) {
+        campaign.normal_ppm = self.normal_ppm(&campaign.cohort, now);
+        let recent = self.cohorts.get(&campaign.cohort).map_or((0, 0), |c| c.recent.at(now, RECENT));
+        let (_, own_direct) = campaign.own(now);
+        campaign.weight = Weight::new(campaign.normal_ppm, recent, own_direct, accepted);
+    }
+
+    fn guard(&self, budget_ppm: u64) -> Guard {
+        Guard {
+            learned: self.has_learned(),
+            attack_share_min_ppm: self.tunables.class_attack_percent.saturating_mul(WHOLE_PPM / 100),
+            budget_ppm,
+        }
+    }
+
+    fn hold(&self, campaign: &Campaign, budget_ppm: u64) -> Option<Hold> {
+        self.guard(budget_ppm).hold(&campaign.weight)
+    }
+
+    fn close_campaign(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
+        campaign.closed = Some(now);
+        campaign.caught.clear();
+        campaign.note(now, "closed");
+        self.open.remove(&campaign.id);
+        if let Some(cohort) = self.cohorts.change(&campaign.cohort) {
+            cohort.campaign = None;
+            cohort.excursion = Default::default();
+        }
+        let text = format!(
+            "no new relayed network since {}; over after {} with {} and {} refused; its rules run out by themselves",
+            words::clock(campaign.last_new),
+            words::span(now.since(campaign.onset)),
+            words::count(campaign.relayed, "relayed network"),
+            words::count(campaign.refused, "connection"),
+        );
+        notices.push(Notice { kind: "campaign_closed", campaign: Some(campaign.id), text });
+    }
+
+    /// Makes, renews or withdraws the campaign's rules.
+    fn enforce(
+        &mut self,
+        campaign: &mut Campaign,
+        hold: Option<Hold>,
+        budget_ppm: u64,
+        now: Time,
+        notices: &mut Vec<Notice>,
+    ) {
+        let subject = Subject::Class(campaign.cohort.class());
+        let mut stance = match hold {
+            Some(hold) => Stance::Held(hold),
+            None if campaign.cohort.fingerprint == 0 => Stance::Held(Hold::Unnamed),
+            None if self.put_class(campaign, subject, now) => Stance::Enforced,
+            None => Stance::Held(Hold::Taken),
+        };
+        if hold.is_some() && self.ledger.get(&subject).is_some() {
+            if self.guard(budget_ppm).must_withdraw(&campaign.weight) {
+                self.ledger.withdraw(&subject);
+                campaign.note(now, "class rule withdrawn");
+            } else if campaign.stance == Stance::Enforced && matches!(hold, Some(Hold::Budget | Hold::Mixed)) {
+                // A rule in force and on the edge runs out without a word for every step over it.
+                stance = Stance::Enforced;
+            }
+        }
+        if stance != campaign.stance {
+            campaign.stance = stance;
+            let (kind, text) = match stance {
+                Stance::Observed => return,
+                Stance::Enforced => ("class_rule", self.class_words(campaign)),
+                Stance::Held(hold) => ("held_back", self.hold_words(campaign, hold, budget_ppm)),
+            };
+            campaign.note(now, &text);
+            notices.push(Notice { kind, campaign: Some(campaign.id), text });
+        }
+        if hold.is_none() {
+            self.deny_caught(campaign, now, notices);
+        }
+    }
+
+    /// Enters or renews the class rule; whether one stands.
+    fn put_class(&mut self, campaign: &Campaign, subject: Subject, now: Time) -> bool {
+        let ttl = Span::seconds(self.tunables.class_rule_ttl_s);
+        if let Some(expires) = self.ledger.get(&subject).and_then(|rule| rule.expires)
+            && !is_due(expires, ttl, now)
+        {
+            return true;
+        }
+        let rule = Rule {
+            origin: Origin::Detector,
+            expires: Some(now + ttl),
+            newer_than: Some(campaign.newer_than),
+            reason: format!("campaign {}: relayed connections from networks first seen since its onset", campaign.id),
+            campaign: Some(campaign.id),
+        };
+        self.ledger.put(subject, rule)
+    }
+
+    /// Refuses the sources that were caught twice.
+    fn deny_caught(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
+        let base = Span::seconds(self.tunables.source_rule_ttl_s);
+        let mut denied = 0;
+        while let Some(source) = campaign.caught.pop_first() {
+            let subject = Subject::Deny(source_prefix(&source));
+            let is_caught = self.tallies.get(&source).is_some_and(|tally| tally.is_caught(campaign.cohort));
+            if !is_caught || self.ledger.is_taken(&subject) {
+                continue;
+            }
+            let times = self.offences.get(&source).map_or(0, |offence| offence.times);
+            let known = self.ledger.get(&subject).and_then(|rule| rule.expires);
+            let ttl = doubled(base, if known.is_some() { times.saturating_sub(1) } else { times });
+            if known.is_some_and(|expires| expires > now + Span(ttl.0 / 2)) {
+                continue;
+            }
+            let rule = Rule {
+                origin: Origin::Detector,
+                expires: Some(now + ttl),
+                newer_than: None,
+                reason: format!(
+                    "campaign {}: every connection of this source came over a relay, from a network first seen since \
+                     its onset",
+                    campaign.id
+                ),
+                campaign: Some(campaign.id),
+            };
+            if !self.ledger.put(subject, rule) {
+                self.note_full(campaign, now, notices);
+                break;
+            }
+            let times = if known.is_some() { times.max(1) } else { times.saturating_add(1) };
+            self.offend(source, Offence { times, until: now + ttl });
+            denied += u64::from(known.is_none());
+        }
+        if denied > 0 {
+            campaign.denied = campaign.denied.saturating_add(denied);
+            let text = format!("{} caught twice over a relay refused by address", words::count(denied, "source"));
+            notices.push(Notice { kind: "sources_denied", campaign: Some(campaign.id), text });
+        }
+    }
+
+    fn note_full(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
+        campaign.caught.clear();
+        if campaign.is_full {
+            return;
+        }
+        campaign.is_full = true;
+        let text = "no more sources are refused by address: the detectors' share of the deny table is full; the class \
+                    rule goes on"
+            .to_owned();
+        campaign.note(now, &text);
+        notices.push(Notice { kind: "held_back", campaign: Some(campaign.id), text });
+    }
+
+    pub(super) fn offend(&mut self, source: Address, offence: Offence) {
+        self.offences.insert(source, offence);
+        self.changed_offences.note(source);
+        while let Some((gone, _)) = self.offences.shrink(OFFENCES_MAX) {
+            self.changed_offences.note(gone);
+        }
+    }
+
+    /// Gives up rules against sources that have shown a direct connection since.
+    pub(super) fn clear_sources(&mut self, now: Time, notices: &mut Vec<Notice>) {
+        for source in std::mem::take(&mut self.cleared) {
+            let subject = Subject::Deny(source_prefix(&source));
+            let Some(id) = self.ledger.get(&subject).and_then(|rule| rule.campaign) else { continue };
+            self.ledger.withdraw(&subject);
+            let text = format!("{source} is let in again: it connected directly, not over a relay");
+            if let Some(campaign) = self.campaigns.get_mut(&id) {
+                campaign.note(now, "a source let in again: it connected directly");
+            }
+            notices.push(Notice { kind: "source_cleared", campaign: Some(id), text });
+        }
+    }
+
+    /// Refuses sources over a limit of their tier for a while.
+    pub(super) fn refuse_heavy(&mut self, now: Time, heavy: Vec<HeavySource>, notices: &mut Vec<Notice>) {
+        let ttl = Span::seconds(self.tunables.heavy_source_ttl_s);
+        let mut unnamed = 0_u64;
+        let mut named = 0;
+        for HeavySource { source, tier, exceeded } in heavy {
+            let subject = Subject::Deny(source_prefix(&source));
+            let known = self.ledger.get(&subject).and_then(|rule| rule.expires);
+            if known.is_some_and(|expires| expires > now + Span(ttl.0 / 2)) {
+                continue;
+            }
+            let tier = self.tiers.all().get(tier).map_or("", |tier| tier.name.as_str());
+            let reason = format!(
+                "{} {} in {}: tier `{tier}` allows {}",
+                exceeded.count,
+                exceeded.what,
+                exceeded.length.words(),
+                exceeded.limit
+            );
+            let text = format!("{source}: {reason}");
+            let rule =
+                Rule { origin: Origin::Detector, expires: Some(now + ttl), newer_than: None, reason, campaign: None };
+            if !self.ledger.put(subject, rule) || known.is_some() {
+                continue;
+            }
+            if named < NAMED_MAX {
+                named += 1;
+                notices.push(Notice { kind: "heavy_source", campaign: None, text });
+            } else {
+                unnamed += 1;
+            }
+        }
+        if unnamed > 0 {
+            let text = format!("{} more over a limit of their tier", words::count(unnamed, "source"));
+            notices.push(Notice { kind: "heavy_source", campaign: None, text });
+        }
+    }
+
+    fn class_words(&self, campaign: &Campaign) -> String {
+        let Weight { attack_share_ppm, innocents_millionths, innocent_ppm } = campaign.weight;
+        format!(
+            "relayed connections of this client from networks first seen since {} are refused: an estimated {} of them \
+             are attack; {} innocent connections expected in ten minutes, {innocent_ppm} per million accepted",
+            words::clock(campaign.newer_than),
+            words::percent(attack_share_ppm),
+            words::millionths(innocents_millionths),
+        )
+    }
+
+    fn hold_words(&self, campaign: &Campaign, hold: Hold, budget_ppm: u64) -> String {
+        let Weight { attack_share_ppm, innocents_millionths, innocent_ppm } = campaign.weight;
+        match hold {
+            Hold::Learning => format!(
+                "no rule is made: {} of {} s of calm traffic have been learned (tunable learn_s)",
+                self.calm.as_seconds(),
+                self.tunables.learn_s
+            ),
+            Hold::Unnamed => "no class rule is made: the connections do not show which client they come from; sources \
+                              caught twice are refused by address"
+                .to_owned(),
+            Hold::Mixed => format!(
+                "no rule is made: an estimated {} of what it would refuse is attack, {} % are needed (tunable \
+                 class_attack_percent)",
+                words::percent(attack_share_ppm),
+                self.tunables.class_attack_percent
+            ),
+            Hold::Budget => format!(
+                "no rule is made: it would refuse an estimated {} innocent connections in ten minutes, {innocent_ppm} \
+                 per million accepted; the budget leaves {budget_ppm} (tunable collateral_budget_ppm)",
+                words::millionths(innocents_millionths),
+            ),
+            Hold::Taken => {
+                "no class rule is made: a rule of the operator holds this class, or the table is full".to_owned()
+            }
+        }
+    }
+}
+
+/// Whether a rule that ends then has to be renewed, or was made for a longer life than is set now.
+fn is_due(expires: Time, ttl: Span, now: Time) -> bool {
+    expires <= now + Span(ttl.0 / 2) || expires > now + ttl
+}
+
+/// The life of a rule against a source that was refused so often before.
+fn doubled(base: Span, times: u32) -> Span {
+    let factor = 1_u64.checked_shl(times).unwrap_or(u64::MAX);
+    Span(base.0.saturating_mul(factor)).min(SOURCE_TTL_MAX.max(base))
+}

@@ -1,0 +1,138 @@
+//! One tick: what came in is weighed, in a fixed order.
+
+use super::campaign::Campaign;
+use super::cohort::CohortKey;
+use super::detect::Detector;
+use super::detect::rotation::{Risen, Rotation};
+use super::plan::{Notice, Plan, Rules};
+use super::record::Snapshot;
+use super::time::{Span, Time};
+use super::window::Length;
+use super::{Engine, cap};
+
+/// A tick counts as this long at most for learning: time in which nobody looked teaches nothing.
+const TICK_MAX: Span = Span::seconds(10);
+
+/// Without a record for this long there is no traffic to learn from.
+const SILENCE: Span = Span::seconds(600);
+
+/// Evidence of a cohort that showed nothing for this long is given up.
+const STALE: Span = Span::seconds(86_400);
+
+/// Closed campaigns remembered.
+const CLOSED_MAX: usize = 256;
+
+impl Engine {
+    /// One tick. `standing` are the rules of the operator, the configuration and the daemon itself, which the
+    /// detectors' rules give way to. The plan's actions turn the detectors' rules of the last tick into those of this
+    /// one; standing rules are never part of them.
+    pub fn step(&mut self, now: Time, snapshot: &Snapshot, standing: &Rules) -> Plan {
+        let now = self.now.map_or(now, |before| before.max(now));
+        let mut notices = Vec::new();
+        self.ledger.respect(standing);
+        self.ledger.expire(now);
+        self.count_completed(now, snapshot);
+        let heavy = self.sources.update(now, snapshot, &self.tiers, cap(self.tunables.sources_max));
+        self.detect_rotation(now, &mut notices);
+        self.learn(now);
+        self.clear_sources(now, &mut notices);
+        self.decide_campaigns(now, &mut notices);
+        self.refuse_heavy(now, heavy, &mut notices);
+        self.forget_campaigns();
+        self.now = Some(now);
+        Plan { actions: self.ledger.take_actions(), notices }
+    }
+
+    fn count_completed(&mut self, now: Time, snapshot: &Snapshot) {
+        let fresh = match self.total_connections {
+            None => 0,
+            Some(before) if snapshot.connections < before => snapshot.connections,
+            Some(before) => snapshot.connections - before,
+        };
+        self.total_connections = Some(snapshot.connections);
+        self.completed.add(Length::TenMinutes, now, fresh);
+    }
+
+    /// Connections accepted in the last ten minutes: completed, and not matched by a class rule.
+    pub(super) fn accepted(&self, now: Time) -> u64 {
+        let matched = self.matched.sum(Length::TenMinutes, now);
+        self.completed.sum(Length::TenMinutes, now).saturating_sub(matched)
+    }
+
+    fn memory(&self) -> Span {
+        Span::seconds(self.tunables.baseline_memory_s)
+    }
+
+    /// The normal share of relayed first-seen networks of a cohort, parts per million.
+    pub(super) fn normal_ppm(&self, key: &CohortKey, now: Time) -> u64 {
+        let overall = self.overall.overall_ppm(now, self.memory());
+        self.cohorts.get(key).map_or(overall, |c| c.baseline.share_ppm(overall, now, self.memory()))
+    }
+
+    fn detect_rotation(&mut self, now: Time, notices: &mut Vec<Notice>) {
+        let rotation = Rotation::new(&self.tunables);
+        let memory = self.memory();
+        for key in self.cohorts.take_active() {
+            let normal_ppm = self.normal_ppm(&key, now);
+            let Some(cohort) = self.cohorts.change(&key) else { continue };
+            let tick = std::mem::take(&mut cohort.tick);
+            if now.since(cohort.last_sample) > STALE {
+                cohort.excursion = Default::default();
+            }
+            cohort.last_sample = now;
+            let risen = rotation.judge(&mut cohort.excursion, (&tick, normal_ppm));
+            let score = cohort.excursion.score;
+            if let Some(id) = cohort.campaign {
+                if let Some(campaign) = self.campaigns.get_mut(&id) {
+                    campaign.extend(&tick, score > rotation.unrest(), now);
+                }
+                continue;
+            }
+            cohort.baseline.wait(tick.relayed, tick.direct);
+            if let Some(risen) = risen {
+                cohort.baseline.forget_waiting();
+                self.open_campaign(key, risen, normal_ppm, now, notices);
+            } else if score <= rotation.unrest()
+                && let Some(learned) = cohort.baseline.learn(score == 0, now, memory)
+            {
+                self.overall.add(learned, now, memory);
+            }
+        }
+    }
+
+    fn open_campaign(&mut self, key: CohortKey, risen: Risen, normal_ppm: u64, now: Time, notices: &mut Vec<Notice>) {
+        let id = self.next_campaign;
+        let Some(cohort) = self.cohorts.change(&key) else { return };
+        cohort.campaign = Some(id);
+        let raised = (Rotation::NAME, risen.score);
+        let mut campaign = Campaign::open(id, key, cohort.protocol, raised, &cohort.excursion, now);
+        campaign.normal_ppm = normal_ppm;
+        campaign.note(now, "raised");
+        notices.push(Notice { kind: "campaign_opened", campaign: Some(id), text: campaign.why() });
+        self.campaigns.insert(id, campaign);
+        self.open.insert(id);
+        self.next_campaign = id.saturating_add(1);
+    }
+
+    /// Counts calm time: somebody looked, there was traffic, and no campaign was open.
+    fn learn(&mut self, now: Time) {
+        let Some(before) = self.now else { return };
+        let has_traffic = self.last_record.is_some_and(|at| now.since(at) <= SILENCE);
+        if self.open.is_empty() && has_traffic {
+            self.calm = Span(self.calm.0.saturating_add(now.since(before).min(TICK_MAX).0));
+        }
+    }
+
+    /// Whether enough calm traffic was learned for automatic rules.
+    pub(super) fn has_learned(&self) -> bool {
+        self.calm >= Span::seconds(self.tunables.learn_s)
+    }
+
+    fn forget_campaigns(&mut self) {
+        while self.campaigns.len() - self.open.len() > CLOSED_MAX {
+            let Some(id) = self.campaigns.keys().find(|id| !self.open.contains(id)).copied() else { return };
+            self.campaigns.remove(&id);
+            self.changed_campaigns.note(id);
+        }
+    }
+}

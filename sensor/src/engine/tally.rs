@@ -1,0 +1,91 @@
+//! Relay samples per source, whatever it speaks and to which service.
+//!
+//! The rule of the smallest gap: a source that ever answered without delay is not behind a relay, or shares its address
+//! with someone who is not (`CGNAT`), and is never refused by address. One that was late each time, twice or more, is
+//! (1.5 % false by one connection, 0.08 % by two; measured).
+
+use sensor_common::address::Address;
+
+use super::bounded::Bounded;
+use super::cohort::CohortKey;
+use super::time::Time;
+
+/// Samples of one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Connections whose gap was measured.
+    pub samples: u32,
+    /// Of these, those that came over a relay.
+    pub relayed: u32,
+    /// Of these, those of the cohort that it was last caught in.
+    pub caught: u32,
+    cohort: CohortKey,
+    /// The latest record, to know it again if it comes twice.
+    last: (Time, Option<u32>),
+    known: bool,
+}
+
+impl Tally {
+    /// Samples that spoke for a direct client.
+    #[must_use]
+    pub const fn direct(&self) -> u32 {
+        self.samples.saturating_sub(self.relayed)
+    }
+
+    /// The cohort that it was last caught in.
+    #[must_use]
+    pub const fn cohort(&self) -> CohortKey {
+        self.cohort
+    }
+
+    /// Whether every sample, and two at least in this cohort, came over a relay.
+    #[must_use]
+    pub fn is_caught(&self, cohort: CohortKey) -> bool {
+        self.cohort == cohort && self.caught >= 2 && self.direct() == 0
+    }
+}
+
+/// Tallies of all sources that completed a handshake.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies {
+    table: Bounded<Address, Tally>,
+}
+
+impl Tallies {
+    /// Enters one record: its gap and whether that says relay. `None` if the record came before.
+    pub fn enter(
+        &mut self,
+        source: Address,
+        cohort: CohortKey,
+        at: Time,
+        sample: Option<(u32, bool)>,
+        cap: usize,
+    ) -> Option<Tally> {
+        if !self.table.contains(&source) {
+            self.table.insert(source, Tally::default());
+            while self.table.shrink(cap).is_some() {}
+        }
+        let tally = self.table.touch(&source).expect("entered above");
+        let record = (at, sample.map(|(gap_us, _)| gap_us));
+        if tally.known && tally.last == record {
+            return None;
+        }
+        (tally.known, tally.last) = (true, record);
+        if let Some((_, relayed)) = sample {
+            tally.samples = tally.samples.saturating_add(1);
+            if relayed {
+                if tally.cohort != cohort {
+                    (tally.cohort, tally.caught) = (cohort, 0);
+                }
+                tally.relayed = tally.relayed.saturating_add(1);
+                tally.caught = tally.caught.saturating_add(1);
+            }
+        }
+        Some(*tally)
+    }
+
+    #[must_use]
+    pub fn get(&self, source: &Address) -> Option<&Tally> {
+        self.table.get(source)
+    }
+}

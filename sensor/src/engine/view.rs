@@ -1,0 +1,129 @@
+//! What the engine shows: answers of the control plane. The only place where floats are built.
+
+use sensor_common::address::Address;
+use sensor_common::event::protocol;
+
+use super::campaign::Campaign;
+use super::fixed::{NAT, WHOLE_PPM};
+use super::plan::Subject;
+use super::time::Time;
+use super::{Engine, source_prefix, words};
+use crate::control::protocol::{self as control, Learning};
+
+/// Sizes and losses, for `status` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub sources: u64,
+    pub sources_evicted: u64,
+    pub networks: u64,
+    pub networks_evicted: u64,
+    pub cohorts: u64,
+    pub cohorts_evicted: u64,
+    /// Records taken in, those that came twice included.
+    pub records: u64,
+    pub records_repeated: u64,
+    pub campaigns_open: u64,
+    pub campaigns_closed: u64,
+    /// Detectors' rules in force.
+    pub class_rules: u64,
+    pub deny_rules: u64,
+}
+
+impl Engine {
+    /// Sizes and losses.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let class_rules = self.rules().keys().filter(|s| matches!(s, Subject::Class(_))).count() as u64;
+        Counts {
+            sources: self.sources.len() as u64,
+            sources_evicted: self.sources.evicted(),
+            networks: self.networks.len() as u64,
+            networks_evicted: self.networks.evicted(),
+            cohorts: self.cohorts.len() as u64,
+            cohorts_evicted: self.cohorts.evicted(),
+            records: self.received,
+            records_repeated: self.repeated,
+            campaigns_open: self.open.len() as u64,
+            campaigns_closed: (self.campaigns.len() - self.open.len()) as u64,
+            class_rules,
+            deny_rules: self.rules().len() as u64 - class_rules,
+        }
+    }
+
+    /// How far the learning of calm traffic has come.
+    #[must_use]
+    pub fn learning(&self) -> Learning {
+        Learning { calm_s: self.calm.as_seconds(), needed_s: self.tunables.learn_s, complete: self.has_learned() }
+    }
+
+    /// One campaign as the control plane shows it.
+    #[must_use]
+    pub fn campaign(&self, id: u64) -> Option<control::Campaign> {
+        self.campaigns.get(&id).map(campaign_answer)
+    }
+
+    /// Campaigns as the control plane shows them, newest first; closed ones only if asked for.
+    #[must_use]
+    pub fn campaign_answers(&self, all: bool) -> Vec<control::Campaign> {
+        let shown = self.campaigns.values().rev().filter(|c| all || c.closed.is_none());
+        shown.map(campaign_answer).collect()
+    }
+
+    /// What the engine knows about the source of an address: its tier and windows. The kernel's totals are left at 0.
+    #[must_use]
+    pub fn source(&self, address: &Address) -> control::Source {
+        let source = address.source();
+        let mut answer = control::Source {
+            source: source_prefix(&source).to_string(),
+            tier: self.tiers.of(&source).name.clone(),
+            ..control::Source::default()
+        };
+        if let Some(known) = self.sources.get(&source) {
+            let now = self.now.unwrap_or_default();
+            [answer.connections_1m, answer.connections_10m, answer.connections_1d] = known.connections.sums(now);
+            [answer.requests_1m, answer.requests_10m, answer.requests_1d] = known.requests.sums(now);
+            answer.last_seen_unix_s = known.last_seen.unix_s();
+        }
+        if let Some(tally) = self.tallies.get(&source) {
+            answer.gap_samples = u64::from(tally.samples);
+            answer.gap_flagged = u64::from(tally.relayed);
+        }
+        answer
+    }
+}
+
+fn campaign_answer(campaign: &Campaign) -> control::Campaign {
+    let share = |ppm: u64| ppm as f64 / WHOLE_PPM as f64;
+    let mut actions = campaign.deeds.clone();
+    if campaign.denied > 0 {
+        actions.push(format!("{} refused by address so far", words::count(campaign.denied, "source")));
+    }
+    control::Campaign {
+        id: campaign.id,
+        state: if campaign.closed.is_some() { "closed" } else { "open" }.to_owned(),
+        detector: campaign.detector.clone(),
+        service: campaign.cohort.service,
+        protocol: protocol::name(campaign.protocol).to_owned(),
+        fingerprint: format!("{:016x}", campaign.cohort.fingerprint),
+        onset_unix_s: campaign.onset.unix_s(),
+        opened_at_unix_s: campaign.opened.unix_s(),
+        closed_at_unix_s: campaign.closed.map(Time::unix_s),
+        score: campaign.score as f64 / NAT as f64,
+        first_seen_networks: campaign.relayed.saturating_add(campaign.direct),
+        relayed_networks: campaign.relayed,
+        expected_share: share(campaign.normal_ppm),
+        attack_share: share(campaign.weight.attack_share_ppm),
+        expected_innocent_ppm: campaign.weight.innocent_ppm as f64,
+        connections: campaign.connections,
+        refused: campaign.refused,
+        why: campaign.why(),
+        actions,
+        sample_networks: campaign.networks.iter().map(|octets| network_words(*octets)).collect(),
+    }
+}
+
+fn network_words(octets: [u8; 16]) -> String {
+    let address = Address { octets };
+    let length = if address.is_v4() { 24 } else { 48 };
+    format!("{}/{length}", address.network())
+}
