@@ -1,0 +1,184 @@
+//! The kernel's side as the daemon sees it: tables to read, rules to enter and take out, records that arrive.
+//!
+//! Only this module and its children mention aya. Reading never changes the kernel; [`Kernel::install`],
+//! [`Kernel::remove`], [`Kernel::configure`] and [`Kernel::remember`] are the only ways to.
+
+pub mod clock;
+pub mod fake;
+pub mod probe;
+pub mod xdp;
+
+mod batch;
+mod maps;
+mod pin;
+mod refusal;
+mod ring;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use sensor_common::address::{Address, Prefix};
+use sensor_common::counter::Counter;
+use sensor_common::event::ConnectionEvent;
+use sensor_common::rule::TierLimit;
+use sensor_common::settings::Settings;
+use sensor_common::stats::{NetworkStats, SourceStats};
+
+use crate::engine::plan::Subject;
+
+pub use pin::{Detached, detach};
+pub use ring::Ring;
+
+/// What the packet path is told; the kernel's side of configuration and tunables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub settings: Settings,
+    /// Watched TCP ports.
+    pub services: Vec<u16>,
+    /// Limits by tier, the default tier first.
+    pub limits: Vec<TierLimit>,
+    /// Prefixes with the number of their tier.
+    pub tiered: Vec<(Prefix, u32)>,
+}
+
+/// The moments that bound a rule; monotonic nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// From when on the rule no longer holds. Allow rules do not expire in the kernel: the daemon takes them out.
+    pub expires_ns: u64,
+    /// For class rules: networks first seen before this are never refused.
+    pub newer_than_ns: u64,
+}
+
+/// A rule as the kernel holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    pub terms: Terms,
+    /// Frames (class rules: connections) it matched, in dry run too.
+    pub hits: u64,
+    /// For class rules: connections of the cohort that it let through.
+    pub passed: u64,
+}
+
+/// Sums of the per-CPU counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters(Vec<u64>);
+
+/// How the program hangs on the interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub interface: String,
+    pub mode: XdpMode,
+    /// Why native mode was not to be had, if it was tried.
+    pub fallback: Option<String>,
+    /// Whether tables of an earlier run were taken over.
+    pub reused: bool,
+    /// What the operator should know about how it went.
+    pub warnings: Vec<String>,
+}
+
+/// Where in the receive path the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack: works everywhere, costs more per frame.
+    Generic,
+}
+
+impl XdpMode {
+    /// `native` or `generic`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// Something the kernel refused after the start.
+#[derive(Debug)]
+pub struct KernelError {
+    /// What was tried.
+    pub doing: String,
+    pub cause: String,
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.cause)
+    }
+}
+
+impl std::error::Error for KernelError {}
+
+impl KernelError {
+    pub(crate) fn new(doing: impl Into<String>, cause: impl fmt::Display) -> Self {
+        Self { doing: doing.into(), cause: cause.to_string() }
+    }
+}
+
+/// The tables of the packet path.
+///
+/// # Errors
+/// Every method fails only if the kernel refuses a map operation; nothing of the call can be relied on then.
+pub trait Kernel: Send {
+    /// Writes settings, services and tiers. Connections and counts go on.
+    fn configure(&mut self, wanted: &Wanted) -> Result<(), KernelError>;
+
+    fn counters(&mut self) -> Result<Counters, KernelError>;
+
+    /// Every source, in no order. A sample: sources may come and go while it is taken.
+    fn sources(&mut self) -> Result<Vec<(Address, SourceStats)>, KernelError>;
+
+    /// One source.
+    fn source(&mut self, source: &Address) -> Result<Option<SourceStats>, KernelError>;
+
+    /// Enters networks known from earlier; those that the kernel has seen since keep the earlier first sight.
+    fn remember(&mut self, networks: &[(Address, NetworkStats)]) -> Result<(), KernelError>;
+
+    /// Every rule that stands in the kernel.
+    fn rules(&mut self) -> Result<BTreeMap<Subject, Installed>, KernelError>;
+
+    /// Enters a rule. If one stands there already (the latest [`Kernel::rules`] had it), its terms are changed and its
+    /// hits kept; a trie's look-up could not tell it from a shorter prefix.
+    fn install(&mut self, subject: &Subject, terms: Terms, stands: bool) -> Result<(), KernelError>;
+
+    /// Takes a rule out; nothing happens if there is none.
+    fn remove(&mut self, subject: &Subject) -> Result<(), KernelError>;
+}
+
+/// Where connection records come from.
+pub trait Records: Send {
+    /// Waits for the next records; never an empty list. Dropping the future loses none.
+    fn next(&mut self) -> impl Future<Output = io::Result<Vec<ConnectionEvent>>> + Send;
+}
+
+impl Counters {
+    /// Sums in the order of [`Counter::ALL`].
+    #[must_use]
+    pub fn new(sums: Vec<u64>) -> Self {
+        Self(sums)
+    }
+
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(counter.index() as usize).copied().unwrap_or(0)
+    }
+
+    /// All of them, indexed by [`Counter::index`].
+    #[must_use]
+    pub fn as_slice(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self(vec![0; Counter::COUNT as usize])
+    }
+}

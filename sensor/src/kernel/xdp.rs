@@ -1,0 +1,283 @@
+//! Loads the XDP program and hangs it on an interface: by one pinned link, replaced in one step, never displacing
+//! another program.
+
+use std::io;
+use std::path::Path;
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use sensor_common::names;
+
+use super::maps::{Maps, SHAPES};
+use super::pin::{Earlier, Pins};
+use super::probe::{self, Occupant};
+use super::refusal;
+use super::{Attachment, KernelError, Ring, XdpMode};
+use crate::exit::{Code, Failure};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor.bpf.o"));
+
+/// Which mode the operator asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// Native, and if that is not to be had generic.
+    #[default]
+    Auto,
+    Native,
+    Generic,
+}
+
+/// The program in the kernel, its tables ready to be written, not attached yet.
+pub struct Loaded {
+    pub maps: Maps,
+    pub ring: Ring,
+    object: Ebpf,
+    pins: Pins,
+    earlier: Earlier,
+    interface: String,
+    index: u32,
+    /// Program that the pinned link of an earlier run holds on the interface.
+    linked: Option<u32>,
+}
+
+/// Keeps the interface to this process. Dropping it leaves program and rules in force.
+pub struct Hold {
+    _pins: Pins,
+}
+
+impl Loaded {
+    /// Checks the host, takes the interface's lock, and loads program and maps. Maps of an earlier run are taken over
+    /// if their layout is this daemon's. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Exit code 4 for what the host lacks, 6 if the interface is taken.
+    pub fn load(bpffs: &Path, interface: &str) -> Result<Self, Failure> {
+        let index = probe::interface_index(interface)?;
+        probe::host()?;
+        let pins = Pins::open(bpffs, interface)?;
+        let linked = linked_program(&pins)?;
+        if let Some(occupant) = probe::occupant(index)?
+            && linked != Some(occupant.program_id)
+        {
+            return Err(probe::busy(interface, &occupant));
+        }
+        let earlier = pins.earlier();
+        let mut object = create_maps(&pins, &earlier)?;
+        let loaded = program(&mut object).and_then(|program| program.load().map_err(|e| refusal::verifying(&e)));
+        if let Err(failure) = loaded {
+            if earlier == Earlier::Nothing {
+                pins.clear_maps();
+            }
+            return Err(failure);
+        }
+        let maps = Maps::take(&mut object).map_err(internal)?;
+        let ring = Ring::take(&mut object).map_err(internal)?;
+        Ok(Self { maps, ring, object, pins, earlier, interface: interface.to_owned(), index, linked })
+    }
+
+    /// Whether tables of an earlier run were taken over.
+    #[must_use]
+    pub fn reused(&self) -> bool {
+        self.earlier == Earlier::Same
+    }
+
+    /// Attaches the program, in the place of an earlier run's if there is one.
+    ///
+    /// # Errors
+    /// Exit code 6 if another program came first, 4 if the mode asked for is not to be had.
+    pub fn attach(self, choice: ModeChoice) -> Result<(Maps, Ring, Attachment, Hold), Failure> {
+        let Self { maps, ring, mut object, pins, earlier, interface, index, linked } = self;
+        let mut warnings = Vec::new();
+        let program = program(&mut object)?;
+        let fallback = if linked.is_some() {
+            let standing = probe::occupant(index)?.map(|occupant| occupant.mode);
+            let fallback = keep_mode(&interface, choice, standing)?;
+            replace(program, &pins)?;
+            fallback
+        } else {
+            let attached = attach_new(program, &pins, &interface, index, choice);
+            if attached.is_err() && earlier == Earlier::Nothing {
+                pins.clear_maps();
+            }
+            attached?
+        };
+        if let Earlier::Other(why) = &earlier {
+            pins.promote_next()?;
+            warnings.push(format!("counters and connections of the earlier run were not taken over: {why}"));
+        }
+        let occupant = probe::occupant(index)?;
+        let mode = occupant.as_ref().map_or(XdpMode::Native, |Occupant { mode, .. }| *mode);
+        let reused = earlier == Earlier::Same;
+        Ok((maps, ring, Attachment { interface, mode, fallback, reused, warnings }, Hold { _pins: pins }))
+    }
+}
+
+fn program(object: &mut Ebpf) -> Result<&mut Xdp, Failure> {
+    let program = object.program_mut(names::PROGRAM).map(TryInto::try_into);
+    match program {
+        Some(Ok(program)) => Ok(program),
+        _ => {
+            Err(Failure::new(Code::Runtime, format!("the eBPF object has no XDP program `{}`", names::PROGRAM), REPORT))
+        }
+    }
+}
+
+const REPORT: &str = "this is a fault of the sensor: please report it";
+
+fn internal(error: KernelError) -> Failure {
+    Failure::new(Code::Runtime, error.to_string(), REPORT)
+}
+
+/// Creates the maps, or opens those of an earlier run.
+fn create_maps(pins: &Pins, earlier: &Earlier) -> Result<Ebpf, Failure> {
+    let folder = match earlier {
+        Earlier::Nothing | Earlier::Same => pins.folder().to_owned(),
+        Earlier::Other(why) => {
+            tracing::warn!(
+                why,
+                "tables of an earlier run do not fit: its rules stay in force until the new ones are in place"
+            );
+            pins.clear_next()?;
+            pins.next()
+        }
+    };
+    let mut loader = EbpfLoader::new();
+    for (name, ..) in SHAPES {
+        loader.map_pin_path(name, folder.join(name));
+    }
+    loader.load(OBJECT).map_err(|error| {
+        if *earlier == Earlier::Nothing {
+            pins.clear_maps();
+        }
+        refusal::loading(&error)
+    })
+}
+
+/// The program that the pinned link holds on the interface; `None` without a link, or if its interface is gone.
+fn linked_program(pins: &Pins) -> Result<Option<u32>, Failure> {
+    let path = pins.link();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Code::Runtime,
+            format!("{}: {error}", path.display()),
+            "`sensor detach` takes away what an earlier run left",
+        )
+    };
+    let link: FdLink = PinnedLink::from_pin(&path).map_err(|error| unreadable(&error))?.into();
+    link.info().map(|info| Some(info.program_id())).map_err(|error| unreadable(&error))
+}
+
+/// Why the mode stays what it is; fails if another was asked for, since a link cannot change it.
+fn keep_mode(interface: &str, choice: ModeChoice, standing: Option<XdpMode>) -> Result<Option<String>, Failure> {
+    let other = |standing: &str| {
+        Failure::new(
+            Code::Busy,
+            format!("the sensor of an earlier run is attached to {interface} in {standing} mode"),
+            format!("a link cannot change its mode: `sensor detach --interface {interface}`, then start again"),
+        )
+    };
+    match (choice, standing) {
+        (ModeChoice::Native, Some(XdpMode::Generic)) => Err(other("generic")),
+        (ModeChoice::Generic, Some(XdpMode::Native)) => Err(other("native")),
+        (ModeChoice::Auto, Some(XdpMode::Generic)) => Ok(Some(
+            "attached in generic mode by an earlier run; `sensor detach` and a new start try native again".into(),
+        )),
+        _ => Ok(None),
+    }
+}
+
+/// Puts the program in the place of the one that the pinned link holds, without a frame in between.
+fn replace(program: &mut Xdp, pins: &Pins) -> Result<(), Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::new(
+            Code::Runtime,
+            format!("the attached program could not be replaced: {}", refusal::chain(error)),
+            "`sensor detach` removes the earlier one, then start again",
+        )
+    };
+    let link: FdLink = PinnedLink::from_pin(pins.link()).map_err(|error| failed(&error))?.into();
+    let link = XdpLink::try_from(link).map_err(|error| failed(&error))?;
+    program.attach_to_link(link).map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+/// Attaches by a new link and pins it. Gives why native mode was not to be had, if it was tried.
+fn attach_new(
+    program: &mut Xdp,
+    pins: &Pins,
+    interface: &str,
+    index: u32,
+    choice: ModeChoice,
+) -> Result<Option<String>, Failure> {
+    let mut fallback = None;
+    let attached = match choice {
+        ModeChoice::Generic => program.attach_to_if_index(index, aya::programs::XdpMode::Skb),
+        ModeChoice::Native => program.attach_to_if_index(index, aya::programs::XdpMode::Driver),
+        ModeChoice::Auto => match program.attach_to_if_index(index, aya::programs::XdpMode::Driver) {
+            Err(error) if !taken(&error) => {
+                let reason = native_refused(&error);
+                tracing::warn!(
+                    interface,
+                    reason,
+                    "native XDP is not to be had: falling back to generic, which is slower"
+                );
+                fallback = Some(reason);
+                program.attach_to_if_index(index, aya::programs::XdpMode::Skb)
+            }
+            result => result,
+        },
+    };
+    let id = attached.map_err(|error| not_attached(interface, index, choice, &error))?;
+    let path = pins.link();
+    let unpinned = |error: &dyn std::error::Error| {
+        Failure::new(
+            Code::Runtime,
+            format!("the link could not be pinned at {}: {}", path.display(), refusal::chain(error)),
+            "the sensor needs a BPF file system and Linux 5.18; see --bpffs",
+        )
+    };
+    let link: FdLink = program
+        .take_link(id)
+        .map_err(|error| unpinned(&error))
+        .and_then(|link| link.try_into().map_err(|error| unpinned(&error)))?;
+    link.pin(&path).map_err(|error| unpinned(&error))?;
+    Ok(fallback)
+}
+
+fn taken(error: &ProgramError) -> bool {
+    matches!(refusal::os_error(error), Some(libc::EBUSY | libc::EEXIST))
+}
+
+fn native_refused(error: &ProgramError) -> String {
+    let why = match refusal::os_error(error) {
+        Some(libc::EOPNOTSUPP) => "the driver has no native XDP",
+        Some(libc::EINVAL) => "the driver refuses it as it is set up (MTU, LRO, ring or channel counts)",
+        Some(libc::ENOMEM | libc::ENOSPC) => "the driver lacks queues or memory for it",
+        _ => "the driver refuses it",
+    };
+    let cause =
+        refusal::os_error(error).map(io::Error::from_raw_os_error).map(|e| format!(": {e}")).unwrap_or_default();
+    format!("{why}{cause}")
+}
+
+fn not_attached(interface: &str, index: u32, choice: ModeChoice, error: &ProgramError) -> Failure {
+    if taken(error)
+        && let Ok(Some(occupant)) = probe::occupant(index)
+    {
+        return probe::busy(interface, &occupant);
+    }
+    if choice == ModeChoice::Native {
+        return Failure::new(
+            Code::Capability,
+            format!("native XDP on {interface}: {}", native_refused(error)),
+            "`--mode auto` falls back to generic mode, which works everywhere and is slower",
+        );
+    }
+    let doing = format!("the program could not be attached to {interface}");
+    refusal::os(&doing, refusal::os_error(error).unwrap_or(0), error)
+}
