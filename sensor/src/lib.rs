@@ -1,6 +1,7 @@
 //! The sensor daemon: reads the kernel's tables once a second, decides, and pushes rules back.
 
 pub mod cli;
+pub mod config;
 pub mod control;
 pub mod engine;
 pub mod exit;
