@@ -4,4 +4,5 @@ pub mod cli;
 pub mod control;
 pub mod engine;
 pub mod exit;
+pub mod metrics;
 pub mod tunable;
