@@ -6,4 +6,5 @@ pub mod control;
 pub mod engine;
 pub mod exit;
 pub mod kernel;
+pub mod metrics;
 pub mod tunable;

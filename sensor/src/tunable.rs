@@ -135,11 +135,12 @@ impl Tunables {
     }
 }
 
-/// The name that shares most letters, in order, with this one.
+/// The name that shares most letters, in order, with this one; the shortest of several.
 fn nearest(name: &str) -> &'static str {
     let shared = |candidate: &str| {
         let mut rest = name.chars().peekable();
         candidate.chars().filter(|c| rest.next_if_eq(c).is_some()).count()
     };
-    ROWS.iter().map(|row| row.name).max_by_key(|candidate| shared(candidate)).unwrap_or_default()
+    let score = |candidate: &&str| (shared(candidate), std::cmp::Reverse(candidate.len()));
+    ROWS.iter().map(|row| row.name).max_by_key(score).unwrap_or_default()
 }

@@ -69,6 +69,9 @@ pub struct DetachOptions {
     /// Interface to detach from; without it every interface the sensor is attached to
     #[arg(long, short, value_name = "NAME")]
     pub interface: Option<String>,
+    /// Configuration file that says where the pins are
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where program and tables are pinned, on a BPF file system
     #[arg(long, value_name = "DIR")]
     pub bpffs: Option<PathBuf>,

@@ -63,8 +63,11 @@ impl Drop for SocketFile {
 pub fn bind(path: &Path) -> Result<ControlSocket, Failure> {
     let fail = |doing: &str, error: &io::Error| {
         let denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let hint =
-            if denied { "run as root, or choose a path of your own with --socket" } else { "choose another with --socket" };
+        let hint = if denied {
+            "run as root, or choose a path of your own with --socket"
+        } else {
+            "choose another with --socket"
+        };
         Failure::new(Code::Runtime, format!("control socket {}: {doing}: {error}", path.display()), hint)
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

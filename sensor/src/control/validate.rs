@@ -88,5 +88,5 @@ fn ttl(ttl_s: u64) -> Result<u64, Refusal> {
 }
 
 fn tunable(name: &str, value: u64) -> Result<(), Refusal> {
-    Tunables::default().set(name, value).map_err(|error| invalid(error.to_string(), "`sensor get` lists all tunables"))
+    Tunables::default().set(name, value).map_err(|error| invalid(error.to_string(), ""))
 }

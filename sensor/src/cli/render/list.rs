@@ -20,6 +20,9 @@ fn table(header: &[&str], numbers: std::ops::Range<usize>, paint: Paint) -> Tabl
     }
     let header = header.iter().map(|name| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Bold));
     table.set_header(header.collect::<Vec<_>>());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for index in numbers {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

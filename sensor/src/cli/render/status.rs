@@ -74,17 +74,13 @@ fn enforcement(page: &mut String, status: &Status, paint: Paint) {
     };
     line(page, "campaigns", &campaigns);
     line(page, "rules", &counts(&status.rules, "none"));
-    line(
-        page,
-        "refused",
-        &format!(
-            "{} now; frames dropped: {}",
-            rate(status.rates.refused_frames_per_s),
-            counts(&status.dropped, "none")
-        ),
-    );
-    if status.would_drop.values().any(|count| *count > 0) {
-        line(page, "would refuse", &format!(" frames: {}", counts(&status.would_drop, "none")));
+    let now = format!(" (now {})", rate(status.rates.refused_frames_per_s));
+    let dry = status.mode != "enforce";
+    let dropped = counts(&status.dropped, "none");
+    line(page, "refused", &format!("dropped frames: {dropped}{}", if dry { "" } else { &now }));
+    if dry || status.would_drop.values().any(|count| *count > 0) {
+        let matched = counts(&status.would_drop, "none");
+        line(page, "in dry run", &format!("frames that would be dropped: {matched}{}", if dry { &now } else { "" }));
     }
     let learning = &status.learning;
     let progress = format!("{} of {} calm", duration::short(learning.calm_s), duration::short(learning.needed_s));
