@@ -26,9 +26,10 @@ use Size::{NewPerSecond, Regulars};
 
 const CHAT: (f64, f64) = (1.0, 4.0);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     row("python", true, false, Regulars(10), (2, 5), CHAT, 16),
     row("python", true, false, NewPerSecond(1.2), (1, 3), CHAT, 16),
+    row("python", false, false, NewPerSecond(0.2), (1, 2), CHAT, 16),
     row("requests", true, false, Regulars(3), (2, 4), CHAT, 12),
     row("requests", true, false, NewPerSecond(0.15), (1, 2), CHAT, 12),
     row("node", true, false, Regulars(5), (2, 5), CHAT, 16),

@@ -118,6 +118,7 @@ pub fn play(options: &DemoOptions, screen: &mut Screen) -> Result<Summary> {
         screen.say(&around(&lab));
     } else {
         screen.say("taking the lab down");
+        lab.end()?;
     }
     Ok(summary)
 }

@@ -199,6 +199,17 @@ impl Lab {
         Ok(last.0)
     }
 
+    /// Takes the lab down, as dropping it does, but says when something stays behind.
+    ///
+    /// # Errors
+    /// When a namespace or a file cannot be removed.
+    pub fn end(mut self) -> Result<()> {
+        self.line = None;
+        // Nothing is left for the drop.
+        self.plan.keep = true;
+        cleanup::take_down(&self.id)
+    }
+
     fn start_line(&mut self) -> Result<()> {
         let Some(distance) = &self.plan.distance else { return Ok(()) };
         let seed = self.plan.seed;
