@@ -36,6 +36,7 @@ pub(crate) struct Programs {
 
 /// Sets up and builds; cargo shows its own progress.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<Programs> {
+    privilege::expect_root("the lab")?;
     setup::ensure(workspace)?;
     eprintln!("building the sensor and the lab (release)");
     let built = build::programs(workspace, &["--release", "-p", "sensor", "-p", build::LAB_PACKAGE])?;
@@ -47,7 +48,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Programs> {
 pub(crate) fn become_lab(workspace: &Workspace, programs: &Programs, arguments: &[OsString]) -> Result<ExitCode> {
     let mut variables = privilege::variables(workspace)?;
     variables.push(("SENSOR_BIN".into(), programs.sensor.clone().into()));
-    let mut command = privilege::as_root(programs.lab.as_os_str(), &variables)?;
+    let mut command = privilege::as_root(programs.lab.as_os_str(), &variables);
     let error = command.args(arguments).exec();
     Err(error).with_context(|| format!("cannot start {}", programs.lab.display()))
 }

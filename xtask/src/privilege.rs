@@ -21,27 +21,30 @@ pub(crate) fn variables(workspace: &Workspace) -> Result<Vec<(OsString, OsString
     Ok(vec![("PATH".into(), path), ("SENSOR_SETUP".into(), workspace.setup.clone().into())])
 }
 
-/// A command that will run `program` as root, through sudo when we are not root.
+/// Fails early where root will be needed and cannot be had; long builds come in between.
 ///
 /// # Errors
 /// Not root, and sudo is absent or would have to ask while nobody can answer.
-pub(crate) fn as_root(program: &OsStr, variables: &[(OsString, OsString)]) -> Result<Command> {
-    if geteuid().is_root() {
-        return Ok(with(Command::new(program), variables));
-    }
-    let asks = stdin().is_terminal();
+pub(crate) fn expect_root(what: &str) -> Result<()> {
     let allowed = || command::output(Command::new("sudo").args(["-n", "true"])).is_ok_and(|(ok, _)| ok);
     let present = || command::output(Command::new("sudo").arg("--version")).is_ok();
-    if !(allowed() || asks && present()) {
-        bail!(
-            "{} needs root (network namespaces, bpf()), and sudo is absent or wants a password: \
-             run this as root, or from a terminal as a user with sudo",
-            program.to_string_lossy()
-        );
+    if geteuid().is_root() || allowed() || stdin().is_terminal() && present() {
+        return Ok(());
+    }
+    bail!(
+        "{what} needs root for network namespaces and bpf(), and sudo is absent or wants a password: \
+         run this as root, or from a terminal as a user with sudo"
+    )
+}
+
+/// A command that will run `program` as root, through sudo when we are not root.
+pub(crate) fn as_root(program: &OsStr, variables: &[(OsString, OsString)]) -> Command {
+    if geteuid().is_root() {
+        return with(Command::new(program), variables);
     }
     let mut command = Command::new("sudo");
     // sudo replaces PATH whatever -E says, so the variables travel as arguments of env.
-    command.args((!asks).then_some("-n")).args(["-E", "env"]);
+    command.args((!stdin().is_terminal()).then_some("-n")).args(["-E", "env"]);
     for (name, value) in variables {
         let mut pair = name.clone();
         pair.push("=");
@@ -49,7 +52,7 @@ pub(crate) fn as_root(program: &OsStr, variables: &[(OsString, OsString)]) -> Re
         command.arg(pair);
     }
     command.arg(program);
-    Ok(command)
+    command
 }
 
 /// A command that runs as we are, with the same variables.

@@ -46,6 +46,9 @@ impl Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    if args.tier.as_deref() != Some("doc") {
+        privilege::expect_root("the test suite")?;
+    }
     setup::ensure(&workspace)?;
     eprintln!("building the tests");
     let programs = build::programs(&workspace, &[])?;

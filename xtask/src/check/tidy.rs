@@ -58,7 +58,8 @@ fn problems(path: &str, text: &str) -> Vec<(usize, String)> {
     if rust && lines > LINES_MAX {
         found.push((lines, format!("{lines} lines, more than {LINES_MAX}: split it by what it owns")));
     }
-    if rust && !text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with("//!")) {
+    let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!"));
+    if rust && !first.is_some_and(|line| line.starts_with("//!")) {
         found.push((1, "no `//!` header that says what the file owns and refuses".to_owned()));
     }
     if !text.is_empty() && !text.ends_with('\n') {
@@ -122,11 +123,12 @@ mod tests {
         let unfinished = format!("//! A.\n// {}: later\n", UNFINISHED[0]);
         let machine = format!("see `{}x`\n", MACHINE_PATHS[0]);
         let inside = format!("see target{}x\n", MACHINE_PATHS[0]);
-        let rows: [(&str, &str, &str, &[&str]); 15] = [
+        let rows: [(&str, &str, &str, &[&str]); 16] = [
             ("fine", "a.rs", "//! A.\nfn f() {}\n", &[]),
             ("at the limit", "a.rs", &full, &[]),
             ("over the limit", "a.rs", &long, &["401 lines"]),
             ("no header", "a.rs", "fn f() {}\n", &["`//!`"]),
+            ("header after attributes", "a.rs", "#![no_std]\n#![no_main]\n\n//! A.\n", &[]),
             ("header is for Rust", "a.md", "# A\n", &[]),
             ("allow", "a.rs", "//! A.\n    #[allow(dead_code)]\n", &["`allow`"]),
             ("allow for the crate", "a.rs", "//! A.\n#![allow(dead_code)]\n", &["`allow`"]),

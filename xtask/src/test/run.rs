@@ -32,7 +32,7 @@ pub(super) fn suite(
     filter: &[String],
     required: &BTreeSet<&str>,
 ) -> Result<Line> {
-    let mut command = prepare(workspace, suite, variables)?;
+    let mut command = prepare(workspace, suite, variables);
     command.current_dir(&suite.folder).arg("--show-output").args(filter);
     eprintln!("\n{} ({}, {})", suite.package, suite.target, suite.tier);
     let start = Instant::now();
@@ -53,25 +53,24 @@ pub(super) fn suite(
     Ok(Line { suite: suite.clone(), outcome, took })
 }
 
-fn prepare(workspace: &Workspace, suite: &Suite, variables: &[(OsString, OsString)]) -> Result<Command> {
+fn prepare(workspace: &Workspace, suite: &Suite, variables: &[(OsString, OsString)]) -> Command {
     let Some(program) = &suite.program else {
         let mut cargo = workspace.cargo();
         cargo.envs(variables.iter().map(|(name, value)| (name, value)));
         cargo.args(["test", "--doc", "--package", &suite.package, "--"]);
-        return Ok(cargo);
+        return cargo;
     };
     let mut variables = variables.to_vec();
     variables.push(("CARGO_MANIFEST_DIR".into(), suite.folder.clone().into()));
     let lab = suite.package == LAB_PACKAGE;
     let timeout = OsStr::new("timeout");
-    let mut command =
-        if lab { privilege::as_root(timeout, &variables)? } else { privilege::as_is(timeout, &variables) };
+    let mut command = if lab { privilege::as_root(timeout, &variables) } else { privilege::as_is(timeout, &variables) };
     // In the background of a terminal, an interrupt from the keyboard would not reach the tests.
     command.args(stdin().is_terminal().then_some("--foreground"));
     command.args(["--kill-after=10", &LIMIT_SECONDS.to_string()]).arg(program);
     // Tests of the lab share the kernel and measure time against one another.
     command.args(lab.then_some("--test-threads=1"));
-    Ok(command)
+    command
 }
 
 /// What the failed tests printed, or everything when the binary did not come that far.
