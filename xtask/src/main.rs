@@ -33,7 +33,15 @@ enum Verb {
     Lab(lab::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // The chain of reasons and no backtrace: the reader is at a terminal, not in a debugger.
+        eprintln!("xtask: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Setup(args) => setup::run(&args),
         Verb::Demo(args) => demo::run(&args),
