@@ -33,7 +33,7 @@ pub struct SensorOptions {
     pub enforce: bool,
     /// Values for the `[tunables]` table.
     pub tunables: Vec<(String, u64)>,
-    /// More lines for the configuration file, after the lab's own.
+    /// More lines for the configuration file, before its `[tunables]` table.
     pub config: String,
     /// More flags for `sensor run`.
     pub flags: Vec<String>,
@@ -210,10 +210,9 @@ impl Sensor {
 }
 
 fn config(options: &SensorOptions) -> String {
-    let mut text = String::from("[tunables]\n");
+    let mut text = format!("{}\n[tunables]\n", options.config);
     for (name, value) in &options.tunables {
         text.push_str(&format!("{name} = {value}\n"));
     }
-    text.push_str(&options.config);
     text
 }
