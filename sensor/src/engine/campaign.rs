@@ -67,6 +67,8 @@ pub struct Campaign {
     pub closed: Option<Time>,
     /// Networks first seen before this are not its own.
     pub newer_than: Time,
+    /// The earlier campaign whose networks came back; their novelty is reckoned from its beginning.
+    pub resumes: Option<u64>,
     /// Evidence at the alarm, millionths of a nat.
     pub score: i64,
     /// Normal share of relayed first-seen networks, parts per million.
@@ -146,7 +148,8 @@ impl Campaign {
             onset: excursion.onset,
             opened: now,
             closed: None,
-            newer_than: excursion.onset - MARGIN,
+            newer_than: excursion.attack_began() - MARGIN,
+            resumes: None,
             score: risen.1,
             normal_ppm: 0,
             relayed: excursion.relayed,
@@ -168,17 +171,20 @@ impl Campaign {
             members: Members::default(),
             caught: BTreeSet::new(),
         };
+        for octets in &excursion.networks {
+            campaign.members.0.insert(Address { octets: *octets }, now);
+        }
         campaign.own_relayed.add(Length::TenMinutes, now, excursion.relayed);
         campaign.own_direct.add(Length::TenMinutes, now, excursion.direct);
         campaign
     }
 
-    /// A connection of its cohort.
-    pub fn see(&mut self, sight: &Sight) {
+    /// A connection of its cohort; whether its network is one of the campaign's own.
+    pub fn see(&mut self, sight: &Sight) -> bool {
         self.connections = self.connections.saturating_add(1);
         self.refused = self.refused.saturating_add(u64::from(sight.matched));
         if sight.first_seen < self.newer_than {
-            return;
+            return false;
         }
         match sight.relayed {
             Some(true) => self.own_relayed.add(Length::TenMinutes, sight.at, 1),
@@ -192,6 +198,7 @@ impl Campaign {
         if sight.caught && self.caught.len() < CAUGHT_MAX {
             self.caught.insert(sight.source);
         }
+        true
     }
 
     /// First-seen networks of one tick. `kept_up`: the evidence is still high after it.
@@ -216,14 +223,10 @@ impl Campaign {
         self.trail.truncate(TRAIL_MAX - 1);
     }
 
-    /// Whether it is over: nothing new for `quiet`, and fewer than `networks_min` of its networks active since.
+    /// How many of its networks connected over a relay within `quiet`, counted up to `enough`.
     #[must_use]
-    pub fn is_over(&self, now: Time, quiet: Span, networks_min: u64) -> bool {
-        if now.since(self.last_new) < quiet {
-            return false;
-        }
-        let active = self.members.0.recent().take_while(|(_, at)| now.since(**at) < quiet).count();
-        (active as u64) < networks_min
+    pub fn active(&self, now: Time, quiet: Span, enough: usize) -> usize {
+        self.members.0.recent().take_while(|(_, at)| now.since(**at) < quiet).take(enough).count()
     }
 
     /// Connections of its own networks in the last ten minutes: over a relay, direct.

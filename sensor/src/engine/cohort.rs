@@ -50,6 +50,9 @@ pub struct Tick {
     pub first_relayed: Time,
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
+    pub times: Vec<Time>,
+    /// Among them are networks of an earlier campaign that came back.
+    pub returned: bool,
 }
 
 impl Tick {
@@ -64,6 +67,7 @@ impl Tick {
         if self.gaps_us.len() < SAMPLES {
             self.gaps_us.push(gap_us);
             self.networks.push(network);
+            self.times.push(at);
         }
     }
 }
@@ -79,9 +83,22 @@ pub struct Excursion {
     pub direct: u64,
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
+    /// When the first relayed ones came.
+    pub times: Vec<Time>,
+    /// Among them are networks of an earlier campaign that came back.
+    pub returned: bool,
 }
 
 impl Excursion {
+    /// From when on relayed networks are taken to belong to the attack. Evidence leaves zero with any one relayed
+    /// network, also an ordinary one long before, so the first eighth of them is not relied on.
+    #[must_use]
+    pub fn attack_began(&self) -> Time {
+        let ordinary = usize::try_from(self.relayed / 8).unwrap_or(usize::MAX);
+        let at = self.times.get(ordinary.min(self.times.len().saturating_sub(1)));
+        at.copied().unwrap_or(self.onset).max(self.onset)
+    }
+
     /// Adds one tick to an excursion that goes on or begins.
     pub fn extend(&mut self, tick: &Tick) {
         if self.relayed + self.direct == 0 {
@@ -93,6 +110,9 @@ impl Excursion {
         self.gaps_us.extend(tick.gaps_us.iter().take(room));
         let room = SAMPLES.saturating_sub(self.networks.len());
         self.networks.extend(tick.networks.iter().take(room));
+        let room = SAMPLES.saturating_sub(self.times.len());
+        self.times.extend(tick.times.iter().take(room));
+        self.returned |= tick.returned;
     }
 }
 
@@ -148,8 +168,9 @@ impl Cohorts {
     }
 
     /// Counts a first-seen network; `gap_us` if it came over a relay.
-    pub fn sample(&mut self, key: CohortKey, network: [u8; 16], gap_us: Option<u32>, at: Time) {
+    pub fn sample(&mut self, key: CohortKey, network: [u8; 16], gap_us: Option<u32>, returned: bool, at: Time) {
         let Some(cohort) = self.table.get_mut(&key) else { return };
+        cohort.tick.returned |= returned && gap_us.is_some();
         cohort.tick.add(network, gap_us, at);
         cohort.recent.add(u32::from(gap_us.is_some()), u32::from(gap_us.is_none()), at, RECENT);
         self.active.insert(key);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::campaign::{Campaign, Stance};
 use super::cohort::RECENT;
+use super::decay::UNIT;
 use super::decide::{Guard, Hold, Weight};
 use super::fixed::WHOLE_PPM;
 use super::plan::{Notice, Origin, Rule, Subject};
@@ -35,7 +36,6 @@ pub struct Offence {
 impl Engine {
     /// Decides about every open campaign, oldest first.
     pub(super) fn decide_campaigns(&mut self, now: Time, notices: &mut Vec<Notice>) {
-        let quiet = Span::seconds(self.tunables.rotation_quiet_s);
         let accepted = self.accepted(now);
         let mut budget_ppm = self.tunables.collateral_budget_ppm;
         for id in self.open.clone() {
@@ -43,7 +43,7 @@ impl Engine {
             self.changed_campaigns.note(id);
             let score = self.cohorts.get(&campaign.cohort).map_or(0, |c| c.excursion.score);
             campaign.mark(now, score);
-            if campaign.is_over(now, quiet, self.tunables.rotation_networks_min) {
+            if self.is_over(&campaign, now) {
                 self.close_campaign(&mut campaign, now, notices);
             } else {
                 self.weigh(&mut campaign, accepted, now);
@@ -57,11 +57,36 @@ impl Engine {
         }
     }
 
+    /// Whether the rotation has ended: nothing new, and few of its networks at work, those refused by address
+    /// included (they send no records, but the kernel still counts their attempts).
+    fn is_over(&self, campaign: &Campaign, now: Time) -> bool {
+        let quiet = Span::seconds(self.tunables.rotation_quiet_s);
+        if now.since(campaign.last_new) < quiet {
+            return false;
+        }
+        let needed = usize::try_from(self.tunables.rotation_networks_min).unwrap_or(usize::MAX);
+        let active = campaign.active(now, quiet, needed);
+        let knocks = |subject: &Subject, rule: &Rule| match subject {
+            Subject::Deny(prefix) if rule.campaign == Some(campaign.id) => {
+                self.sources.get(&prefix.address).is_some_and(|source| now.since(source.last_seen) < quiet)
+            }
+            Subject::Deny(_) | Subject::Allow(_) | Subject::Class(_) => false,
+        };
+        let refused = self.rules().iter().filter(|(subject, rule)| knocks(subject, rule));
+        active + refused.take(needed.saturating_sub(active)).count() < needed
+    }
+
     fn weigh(&self, campaign: &mut Campaign, accepted: u64, now: Time) {
         campaign.normal_ppm = self.normal_ppm(&campaign.cohort, now);
         let recent = self.cohorts.get(&campaign.cohort).map_or((0, 0), |c| c.recent.at(now, RECENT));
-        let (_, own_direct) = campaign.own(now);
+        let (own_relayed, own_direct) = campaign.own(now);
         campaign.weight = Weight::new(campaign.normal_ppm, recent, own_direct, accepted);
+        if campaign.resumes.is_some() {
+            // Its own networks are not all first seen lately, so its connections must look like attack too.
+            let connections = (own_relayed.saturating_mul(UNIT), own_direct.saturating_mul(UNIT));
+            let among = Weight::new(campaign.normal_ppm, connections, own_direct, accepted);
+            campaign.weight.attack_share_ppm = campaign.weight.attack_share_ppm.min(among.attack_share_ppm);
+        }
     }
 
     fn guard(&self, budget_ppm: u64) -> Guard {

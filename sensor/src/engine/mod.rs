@@ -56,6 +56,9 @@ pub use self::view::Counts;
 const LATE: Span = Span::seconds(600);
 const EARLY: Span = Span::seconds(3_600);
 
+/// The engine's time ends in the year 2262: half the range, so that no sum of times overflows.
+const END: Time = Time(u64::MAX / 2);
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -147,7 +150,8 @@ impl Engine {
         let network = record.client.network();
         let novelty = Span::seconds(self.tunables.novelty_days.saturating_mul(86_400));
         let has_sample = sample.is_some() && !allowed;
-        let (first_seen, counts) = self.networks.see(network, at, has_sample, novelty, cap(self.tunables.networks_max));
+        let away = Span::seconds(self.tunables.rotation_quiet_s);
+        let sight = self.networks.see(network, at, has_sample, (novelty, away), cap(self.tunables.networks_max));
         if allowed {
             return;
         }
@@ -155,8 +159,10 @@ impl Engine {
         cohort.connections = cohort.connections.saturating_add(1);
         cohort.protocol = record.protocol;
         let campaign = cohort.campaign;
+        // While a campaign is open its own networks are followed by the campaign.
+        let counts = sight.counts && !(sight.returned && campaign.is_some());
         if let (Some((gap_us, relayed)), true) = (sample, counts) {
-            self.cohorts.sample(key, network.octets, relayed.then_some(gap_us), at);
+            self.cohorts.sample(key, network.octets, relayed.then_some(gap_us), sight.returned, at);
         }
         let matched = record.flags & flag::CLASS_MATCHED != 0;
         if matched {
@@ -165,9 +171,15 @@ impl Engine {
         if let Some(campaign) = campaign.and_then(|id| self.campaigns.get_mut(&id)) {
             let relayed = sample.map(|(_, relayed)| relayed);
             let caught = relayed == Some(true) && tally.is_caught(key);
-            campaign.see(&Sight { at, source, first_seen, relayed, caught, matched });
+            let is_own = campaign.see(&Sight { at, source, first_seen: sight.first_seen, relayed, caught, matched });
+            if is_own && relayed == Some(true) {
+                self.networks.suspect(&network, true);
+            }
         }
         let is_direct = sample.is_some_and(|(_, relayed)| !relayed);
+        if is_direct {
+            self.networks.suspect(&network, false);
+        }
         if is_direct && self.ledger.get(&Subject::Deny(source_prefix(&source))).is_some_and(|r| r.campaign.is_some()) {
             self.cleared.insert(source);
         }
@@ -187,7 +199,7 @@ impl Engine {
 
     /// The time of a record, held near the last tick.
     fn plausible(&self, at: Time) -> Time {
-        self.now.map_or(at, |now| at.clamp(now - LATE, now + EARLY))
+        self.now.map_or(at.min(END), |now| at.clamp(now - LATE, now + EARLY))
     }
 }
 

@@ -1,5 +1,7 @@
 //! One tick: what came in is weighed, in a fixed order.
 
+use sensor_common::address::Address;
+
 use super::campaign::Campaign;
 use super::cohort::CohortKey;
 use super::detect::Detector;
@@ -8,7 +10,7 @@ use super::plan::{Notice, Plan, Rules};
 use super::record::Snapshot;
 use super::time::{Span, Time};
 use super::window::Length;
-use super::{Engine, cap};
+use super::{END, Engine, cap};
 
 /// A tick counts as this long at most for learning: time in which nobody looked teaches nothing.
 const TICK_MAX: Span = Span::seconds(10);
@@ -27,7 +29,7 @@ impl Engine {
     /// detectors' rules give way to. The plan's actions turn the detectors' rules of the last tick into those of this
     /// one; standing rules are never part of them.
     pub fn step(&mut self, now: Time, snapshot: &Snapshot, standing: &Rules) -> Plan {
-        let now = self.now.map_or(now, |before| before.max(now));
+        let now = now.min(END).max(self.now.unwrap_or_default());
         let mut notices = Vec::new();
         self.ledger.respect(standing);
         self.ledger.expire(now);
@@ -107,6 +109,16 @@ impl Engine {
         let raised = (Rotation::NAME, risen.score);
         let mut campaign = Campaign::open(id, key, cohort.protocol, raised, &cohort.excursion, now);
         campaign.normal_ppm = normal_ppm;
+        let members = cohort.excursion.networks.clone();
+        if cohort.excursion.returned
+            && let Some(earlier) = self.campaigns.values().rev().find(|c| c.cohort == key)
+        {
+            campaign.resumes = Some(earlier.id);
+            campaign.newer_than = campaign.newer_than.min(earlier.newer_than);
+        }
+        for octets in members {
+            self.networks.suspect(&Address { octets }, true);
+        }
         campaign.note(now, "raised");
         notices.push(Notice { kind: "campaign_opened", campaign: Some(id), text: campaign.why() });
         self.campaigns.insert(id, campaign);
