@@ -83,6 +83,8 @@ pub struct Campaign {
     pub refused: u64,
     pub weight: Weight,
     pub stance: Stance,
+    /// When the stance was last told.
+    pub(super) last_said: Time,
     /// Sources refused by address.
     pub denied: u64,
     /// The table of such rules was full.
@@ -93,6 +95,8 @@ pub struct Campaign {
     trail_step: Span,
     /// Latest relayed first-seen network that kept the evidence up.
     pub(super) last_new: Time,
+    /// When it last looked like attack enough for a rule.
+    pub(super) last_clear: Time,
     /// Connections of its own networks in the last ten minutes: over a relay, and direct.
     own_relayed: Window,
     own_direct: Window,
@@ -160,12 +164,14 @@ impl Campaign {
             refused: 0,
             weight: Weight::default(),
             stance: Stance::Observed,
+            last_said: Time(0),
             denied: 0,
             is_full: false,
             deeds: Vec::new(),
             trail: Vec::new(),
             trail_step: Span::seconds(10),
             last_new: now,
+            last_clear: now,
             own_relayed: Window::default(),
             own_direct: Window::default(),
             members: Members::default(),
@@ -215,6 +221,7 @@ impl Campaign {
     /// Takes a stored campaign up again after the daemon was down for so long.
     pub(super) fn resume(&mut self, down: Span, now: Time) {
         self.last_new = (self.last_new + down).min(now);
+        self.last_clear = (self.last_clear + down).min(now);
         self.onset = self.onset.min(now);
         self.newer_than = self.newer_than.min(self.onset);
         self.own_relayed = self.own_relayed.sane(Length::TenMinutes, now);
@@ -268,12 +275,15 @@ impl Campaign {
         } else {
             "sent their first request {gap} (median) after their TCP was ready"
         };
+        let client = match self.cohort.is_whole_service() {
+            true => "many different clients".to_owned(),
+            false => format!("client {:016x}", self.cohort.fingerprint),
+        };
         format!(
-            "{} first seen since {} used client {:016x} on port {}; {} of them {}; normal for this client is {}; \
+            "{} first seen since {} used {client} on port {}; {} of them {}; normal for them is {}; \
              evidence {} at the alarm, by chance about once in e^{} ticks",
             words::count(networks, "network"),
             words::clock(self.onset),
-            self.cohort.fingerprint,
             self.cohort.service,
             self.relayed,
             late.replace("{gap}", &words::milliseconds(self.median_gap_us())),

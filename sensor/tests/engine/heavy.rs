@@ -155,7 +155,9 @@ fn the_operator_changes_limits_while_it_runs() {
     world.tick();
     let client = home(30, 1);
     for _ in 0..5 {
-        (0..10).for_each(|_| drop(world.connect(client, Some(2))));
+        for _ in 0..10 {
+            world.connect(client, Some(2));
+        }
         world.tick();
     }
     assert!(world.installed.is_empty());
