@@ -67,6 +67,8 @@ pub struct Campaign {
     pub closed: Option<Time>,
     /// Networks first seen before this are not its own.
     pub newer_than: Time,
+    /// The earlier campaign whose networks came back; their novelty is reckoned from its beginning.
+    pub resumes: Option<u64>,
     /// Evidence at the alarm, millionths of a nat.
     pub score: i64,
     /// Normal share of relayed first-seen networks, parts per million.
@@ -81,6 +83,8 @@ pub struct Campaign {
     pub refused: u64,
     pub weight: Weight,
     pub stance: Stance,
+    /// When the stance was last told.
+    pub(super) last_said: Time,
     /// Sources refused by address.
     pub denied: u64,
     /// The table of such rules was full.
@@ -91,6 +95,8 @@ pub struct Campaign {
     trail_step: Span,
     /// Latest relayed first-seen network that kept the evidence up.
     pub(super) last_new: Time,
+    /// When it last looked like attack enough for a rule.
+    pub(super) last_clear: Time,
     /// Connections of its own networks in the last ten minutes: over a relay, and direct.
     own_relayed: Window,
     own_direct: Window,
@@ -146,7 +152,8 @@ impl Campaign {
             onset: excursion.onset,
             opened: now,
             closed: None,
-            newer_than: excursion.onset - MARGIN,
+            newer_than: excursion.attack_began() - MARGIN,
+            resumes: None,
             score: risen.1,
             normal_ppm: 0,
             relayed: excursion.relayed,
@@ -157,28 +164,33 @@ impl Campaign {
             refused: 0,
             weight: Weight::default(),
             stance: Stance::Observed,
+            last_said: Time(0),
             denied: 0,
             is_full: false,
             deeds: Vec::new(),
             trail: Vec::new(),
             trail_step: Span::seconds(10),
             last_new: now,
+            last_clear: now,
             own_relayed: Window::default(),
             own_direct: Window::default(),
             members: Members::default(),
             caught: BTreeSet::new(),
         };
+        for octets in &excursion.networks {
+            campaign.members.0.insert(Address { octets: *octets }, now);
+        }
         campaign.own_relayed.add(Length::TenMinutes, now, excursion.relayed);
         campaign.own_direct.add(Length::TenMinutes, now, excursion.direct);
         campaign
     }
 
-    /// A connection of its cohort.
-    pub fn see(&mut self, sight: &Sight) {
+    /// A connection of its cohort; whether its network is one of the campaign's own.
+    pub fn see(&mut self, sight: &Sight) -> bool {
         self.connections = self.connections.saturating_add(1);
         self.refused = self.refused.saturating_add(u64::from(sight.matched));
         if sight.first_seen < self.newer_than {
-            return;
+            return false;
         }
         match sight.relayed {
             Some(true) => self.own_relayed.add(Length::TenMinutes, sight.at, 1),
@@ -192,6 +204,7 @@ impl Campaign {
         if sight.caught && self.caught.len() < CAUGHT_MAX {
             self.caught.insert(sight.source);
         }
+        true
     }
 
     /// First-seen networks of one tick. `kept_up`: the evidence is still high after it.
@@ -208,6 +221,7 @@ impl Campaign {
     /// Takes a stored campaign up again after the daemon was down for so long.
     pub(super) fn resume(&mut self, down: Span, now: Time) {
         self.last_new = (self.last_new + down).min(now);
+        self.last_clear = (self.last_clear + down).min(now);
         self.onset = self.onset.min(now);
         self.newer_than = self.newer_than.min(self.onset);
         self.own_relayed = self.own_relayed.sane(Length::TenMinutes, now);
@@ -216,14 +230,10 @@ impl Campaign {
         self.trail.truncate(TRAIL_MAX - 1);
     }
 
-    /// Whether it is over: nothing new for `quiet`, and fewer than `networks_min` of its networks active since.
+    /// How many of its networks connected over a relay within `quiet`, counted up to `enough`.
     #[must_use]
-    pub fn is_over(&self, now: Time, quiet: Span, networks_min: u64) -> bool {
-        if now.since(self.last_new) < quiet {
-            return false;
-        }
-        let active = self.members.0.recent().take_while(|(_, at)| now.since(**at) < quiet).count();
-        (active as u64) < networks_min
+    pub fn active(&self, now: Time, quiet: Span, enough: usize) -> usize {
+        self.members.0.recent().take_while(|(_, at)| now.since(**at) < quiet).take(enough).count()
     }
 
     /// Connections of its own networks in the last ten minutes: over a relay, direct.
@@ -265,12 +275,15 @@ impl Campaign {
         } else {
             "sent their first request {gap} (median) after their TCP was ready"
         };
+        let client = match self.cohort.is_whole_service() {
+            true => "many different clients".to_owned(),
+            false => format!("client {:016x}", self.cohort.fingerprint),
+        };
         format!(
-            "{} first seen since {} used client {:016x} on port {}; {} of them {}; normal for this client is {}; \
+            "{} first seen since {} used {client} on port {}; {} of them {}; normal for them is {}; \
              evidence {} at the alarm, by chance about once in e^{} ticks",
             words::count(networks, "network"),
             words::clock(self.onset),
-            self.cohort.fingerprint,
             self.cohort.service,
             self.relayed,
             late.replace("{gap}", &words::milliseconds(self.median_gap_us())),

@@ -1,7 +1,8 @@
 //! Cohorts: connections of one service that share a fingerprint.
 //!
 //! A cohort carries what is normal for it, what its first-seen networks did lately, and the excursion of its evidence
-//! since that last left zero.
+//! since that last left zero. Fingerprint 0 stands for the service as a whole: connections whose client is unknown, and
+//! those of every cohort without a campaign of its own. It finds rotations that change their client with their address.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Baseline;
 use super::bounded::Bounded;
 use super::decay::Fading;
-use super::fixed::NAT;
+use super::fixed::{NAT, WHOLE_PPM};
 use super::state::Changed;
 use super::time::{Span, Time};
 
@@ -29,11 +30,35 @@ const SCORE_MAX: i64 = 1_000 * NAT;
 pub struct CohortKey {
     /// Server port.
     pub service: u16,
-    /// Shape of the client software; 0: unknown.
+    /// Shape of the client software; 0: the service as a whole.
     pub fingerprint: u64,
 }
 
+/// The sample by which a first-seen network counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub network: [u8; 16],
+    /// The relay gap, if it says relay.
+    pub gap_us: Option<u32>,
+    /// It is a network of an earlier campaign that came back.
+    pub returned: bool,
+    /// Normal share of relayed ones for its client, parts per million.
+    pub normal_ppm: u64,
+    pub at: Time,
+}
+
 impl CohortKey {
+    /// The service as a whole.
+    #[must_use]
+    pub const fn whole_service(self) -> Self {
+        Self { service: self.service, fingerprint: 0 }
+    }
+
+    #[must_use]
+    pub const fn is_whole_service(self) -> bool {
+        self.fingerprint == 0
+    }
+
     /// The key of the cohort's class rule.
     #[must_use]
     pub const fn class(self) -> ClassKey {
@@ -48,23 +73,44 @@ pub struct Tick {
     pub direct: u32,
     /// When the first relayed one came.
     pub first_relayed: Time,
+    /// Sum of what is normal for each one's client, parts per million.
+    pub normal_ppm: u64,
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
+    pub times: Vec<Time>,
+    /// Among them are networks of an earlier campaign that came back.
+    pub returned: bool,
 }
 
 impl Tick {
     /// Counts one first-seen network.
-    pub fn add(&mut self, network: [u8; 16], gap_us: Option<u32>, at: Time) {
+    pub fn add(&mut self, sample: &Sample) {
+        let Sample { network, gap_us, returned, normal_ppm, at } = *sample;
+        self.normal_ppm = self.normal_ppm.saturating_add(normal_ppm);
         let Some(gap_us) = gap_us else {
             self.direct = self.direct.saturating_add(1);
             return;
         };
+        self.returned |= returned;
         self.first_relayed = if self.relayed == 0 { at } else { self.first_relayed.min(at) };
         self.relayed = self.relayed.saturating_add(1);
         if self.gaps_us.len() < SAMPLES {
             self.gaps_us.push(gap_us);
             self.networks.push(network);
+            self.times.push(at);
         }
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.relayed == 0 && self.direct == 0
+    }
+
+    /// Relayed share that is normal for this mix of clients, parts per million.
+    #[must_use]
+    pub fn mixture_ppm(&self) -> u64 {
+        self.normal_ppm.checked_div(u64::from(self.relayed) + u64::from(self.direct)).unwrap_or(0)
     }
 }
 
@@ -79,9 +125,22 @@ pub struct Excursion {
     pub direct: u64,
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
+    /// When the first relayed ones came.
+    pub times: Vec<Time>,
+    /// Among them are networks of an earlier campaign that came back.
+    pub returned: bool,
 }
 
 impl Excursion {
+    /// From when on relayed networks are taken to belong to the attack. Evidence leaves zero with any one relayed
+    /// network, also an ordinary one long before, so the first eighth of them is not relied on.
+    #[must_use]
+    pub fn attack_began(&self) -> Time {
+        let ordinary = usize::try_from(self.relayed / 8).unwrap_or(usize::MAX);
+        let at = self.times.get(ordinary.min(self.times.len().saturating_sub(1)));
+        at.copied().unwrap_or(self.onset).max(self.onset)
+    }
+
     /// Adds one tick to an excursion that goes on or begins.
     pub fn extend(&mut self, tick: &Tick) {
         if self.relayed + self.direct == 0 {
@@ -93,6 +152,9 @@ impl Excursion {
         self.gaps_us.extend(tick.gaps_us.iter().take(room));
         let room = SAMPLES.saturating_sub(self.networks.len());
         self.networks.extend(tick.networks.iter().take(room));
+        let room = SAMPLES.saturating_sub(self.times.len());
+        self.times.extend(tick.times.iter().take(room));
+        self.returned |= tick.returned;
     }
 }
 
@@ -106,6 +168,8 @@ pub struct Cohort {
     /// Relayed and direct first-seen networks lately, memory [`RECENT`].
     pub recent: Fading,
     pub excursion: Excursion,
+    /// For a whole service: what was normal for its mix of clients lately, parts per million.
+    pub mixture_ppm: u64,
     pub last_sample: Time,
     /// The open campaign, if there is one.
     pub campaign: Option<u64>,
@@ -120,10 +184,21 @@ impl Cohort {
         self.baseline = self.baseline.sane(now);
         self.recent = self.recent.sane(now);
         self.excursion.score = self.excursion.score.clamp(0, SCORE_MAX);
+        self.mixture_ppm = self.mixture_ppm.min(WHOLE_PPM / 2);
         self.excursion.onset = self.excursion.onset.min(now);
         self.last_sample = self.last_sample.min(now);
         self.campaign = None;
         self
+    }
+}
+
+impl Cohort {
+    /// Drops the evidence of a service whose campaign was found in one of its clients.
+    pub(super) fn account_for_campaign(&mut self) {
+        self.excursion = Excursion::default();
+        self.recent = Fading::default();
+        self.tick = Tick::default();
+        self.baseline.forget_waiting();
     }
 }
 
@@ -147,11 +222,12 @@ impl Cohorts {
         self.table.touch(&key).expect("entered above")
     }
 
-    /// Counts a first-seen network; `gap_us` if it came over a relay.
-    pub fn sample(&mut self, key: CohortKey, network: [u8; 16], gap_us: Option<u32>, at: Time) {
+    /// Counts a first-seen network.
+    pub fn sample(&mut self, key: CohortKey, sample: &Sample) {
         let Some(cohort) = self.table.get_mut(&key) else { return };
-        cohort.tick.add(network, gap_us, at);
-        cohort.recent.add(u32::from(gap_us.is_some()), u32::from(gap_us.is_none()), at, RECENT);
+        cohort.tick.add(sample);
+        let relayed = sample.gap_us.is_some();
+        cohort.recent.add(u32::from(relayed), u32::from(!relayed), sample.at, RECENT);
         self.active.insert(key);
         self.changed.note(key);
     }
@@ -170,6 +246,13 @@ impl Cohorts {
     pub fn change(&mut self, key: &CohortKey) -> Option<&mut Cohort> {
         self.changed.note(*key);
         self.table.get_mut(key)
+    }
+
+    /// The most relayed networks that one client of a service has in its excursion.
+    #[must_use]
+    pub fn most_relayed(&self, service: u16) -> u64 {
+        let of_service = self.table.iter().filter(|(key, _)| key.service == service && !key.is_whole_service());
+        of_service.map(|(_, cohort)| cohort.excursion.relayed).max().unwrap_or(0)
     }
 
     #[must_use]

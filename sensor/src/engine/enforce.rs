@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::campaign::{Campaign, Stance};
 use super::cohort::RECENT;
+use super::decay::UNIT;
 use super::decide::{Guard, Hold, Weight};
-use super::fixed::WHOLE_PPM;
+use super::fixed::{WHOLE_PPM, share_ppm};
 use super::plan::{Notice, Origin, Rule, Subject};
 use super::source::HeavySource;
 use super::time::{Span, Time};
@@ -20,6 +21,12 @@ const SOURCE_TTL_MAX: Span = Span::seconds(86_400);
 
 /// Sources whose earlier refusals are remembered.
 pub(super) const OFFENCES_MAX: usize = 65_536;
+
+/// A campaign that did not look like attack enough for a rule for this long is taken as normal.
+const MIXED_MAX: Span = Span::seconds(86_400);
+
+/// Least time between two reasons for holding back that are told.
+const NEWS_MIN: Span = Span::seconds(60);
 
 /// Heavy sources named one by one per tick; the rest is summed up.
 const NAMED_MAX: usize = 8;
@@ -35,7 +42,6 @@ pub struct Offence {
 impl Engine {
     /// Decides about every open campaign, oldest first.
     pub(super) fn decide_campaigns(&mut self, now: Time, notices: &mut Vec<Notice>) {
-        let quiet = Span::seconds(self.tunables.rotation_quiet_s);
         let accepted = self.accepted(now);
         let mut budget_ppm = self.tunables.collateral_budget_ppm;
         for id in self.open.clone() {
@@ -43,10 +49,15 @@ impl Engine {
             self.changed_campaigns.note(id);
             let score = self.cohorts.get(&campaign.cohort).map_or(0, |c| c.excursion.score);
             campaign.mark(now, score);
-            if campaign.is_over(now, quiet, self.tunables.rotation_networks_min) {
+            if self.is_over(&campaign, now) {
                 self.close_campaign(&mut campaign, now, notices);
             } else {
                 self.weigh(&mut campaign, accepted, now);
+                if now.since(campaign.last_clear) >= MIXED_MAX {
+                    self.take_as_normal(&mut campaign, now, notices);
+                    self.campaigns.insert(id, campaign);
+                    continue;
+                }
                 let hold = self.hold(&campaign, budget_ppm);
                 self.enforce(&mut campaign, hold, budget_ppm, now, notices);
                 if self.ledger.get(&Subject::Class(campaign.cohort.class())).is_some() {
@@ -57,11 +68,39 @@ impl Engine {
         }
     }
 
+    /// Whether the rotation has ended: nothing new, and few of its networks at work, those refused by address
+    /// included (they send no records, but the kernel still counts their attempts).
+    fn is_over(&self, campaign: &Campaign, now: Time) -> bool {
+        let quiet = Span::seconds(self.tunables.rotation_quiet_s);
+        if now.since(campaign.last_new) < quiet {
+            return false;
+        }
+        let needed = usize::try_from(self.tunables.rotation_networks_min).unwrap_or(usize::MAX);
+        let active = campaign.active(now, quiet, needed);
+        let knocks = |subject: &Subject, rule: &Rule| match subject {
+            Subject::Deny(prefix) if rule.campaign == Some(campaign.id) => {
+                self.sources.get(&prefix.address).is_some_and(|source| now.since(source.last_seen) < quiet)
+            }
+            Subject::Deny(_) | Subject::Allow(_) | Subject::Class(_) => false,
+        };
+        let refused = self.rules().iter().filter(|(subject, rule)| knocks(subject, rule));
+        active + refused.take(needed.saturating_sub(active)).count() < needed
+    }
+
     fn weigh(&self, campaign: &mut Campaign, accepted: u64, now: Time) {
         campaign.normal_ppm = self.normal_ppm(&campaign.cohort, now);
         let recent = self.cohorts.get(&campaign.cohort).map_or((0, 0), |c| c.recent.at(now, RECENT));
-        let (_, own_direct) = campaign.own(now);
+        let (own_relayed, own_direct) = campaign.own(now);
         campaign.weight = Weight::new(campaign.normal_ppm, recent, own_direct, accepted);
+        if campaign.resumes.is_some() {
+            // Its own networks are not all first seen lately, so its connections must look like attack too.
+            let connections = (own_relayed.saturating_mul(UNIT), own_direct.saturating_mul(UNIT));
+            let among = Weight::new(campaign.normal_ppm, connections, own_direct, accepted);
+            campaign.weight.attack_share_ppm = campaign.weight.attack_share_ppm.min(among.attack_share_ppm);
+        }
+        if campaign.weight.attack_share_ppm >= self.guard(0).attack_share_min_ppm {
+            campaign.last_clear = now;
+        }
     }
 
     fn guard(&self, budget_ppm: u64) -> Guard {
@@ -95,6 +134,27 @@ impl Engine {
         notices.push(Notice { kind: "campaign_closed", campaign: Some(campaign.id), text });
     }
 
+    /// Ends a campaign that went on for long without ever looking like attack enough for a rule: a new habit of
+    /// ordinary clients, or an attack so mixed that nothing can be done here. Its share is normal from now on.
+    fn take_as_normal(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
+        let memory = Span::seconds(self.tunables.baseline_memory_s);
+        let counts = [campaign.relayed, campaign.direct].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        if let Some(cohort) = self.cohorts.change(&campaign.cohort) {
+            cohort.baseline.add(counts.into(), now, memory);
+        }
+        let share = share_ppm(campaign.relayed, campaign.relayed.saturating_add(campaign.direct));
+        let text = format!(
+            "for {} no more than an estimated {} of it was attack, too little for a rule; its relayed share of {} is \
+             taken as normal from now on",
+            words::span(MIXED_MAX),
+            words::percent(campaign.weight.attack_share_ppm),
+            words::percent(share),
+        );
+        notices.push(Notice { kind: "taken_as_normal", campaign: Some(campaign.id), text: text.clone() });
+        campaign.note(now, &text);
+        self.close_campaign(campaign, now, notices);
+    }
+
     /// Makes, renews or withdraws the campaign's rules.
     fn enforce(
         &mut self,
@@ -120,8 +180,12 @@ impl Engine {
                 stance = Stance::Enforced;
             }
         }
-        if stance != campaign.stance {
+        // From one reason to hold back to another and back again is no news every second.
+        let is_wavering = matches!((campaign.stance, stance), (Stance::Held(_), Stance::Held(_)))
+            && now.since(campaign.last_said) < NEWS_MIN;
+        if stance != campaign.stance && !is_wavering {
             campaign.stance = stance;
+            campaign.last_said = now;
             let (kind, text) = match stance {
                 Stance::Observed => return,
                 Stance::Enforced => ("class_rule", self.class_words(campaign)),
@@ -163,7 +227,7 @@ impl Engine {
             if !is_caught || self.ledger.is_taken(&subject) {
                 continue;
             }
-            let times = self.offences.get(&source).map_or(0, |offence| offence.times);
+            let times = self.earlier_refusals(&source, now);
             let known = self.ledger.get(&subject).and_then(|rule| rule.expires);
             let ttl = doubled(base, if known.is_some() { times.saturating_sub(1) } else { times });
             if known.is_some_and(|expires| expires > now + Span(ttl.0 / 2)) {
@@ -193,6 +257,12 @@ impl Engine {
             let text = format!("{} caught twice over a relay refused by address", words::count(denied, "source"));
             notices.push(Notice { kind: "sources_denied", campaign: Some(campaign.id), text });
         }
+    }
+
+    /// How often a source was refused before; forgotten after the time that makes a network new again.
+    fn earlier_refusals(&self, source: &Address, now: Time) -> u32 {
+        let memory = Span::seconds(self.tunables.novelty_days.saturating_mul(86_400));
+        self.offences.get(source).filter(|offence| now.since(offence.until) < memory).map_or(0, |offence| offence.times)
     }
 
     fn note_full(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {

@@ -102,7 +102,9 @@ impl Engine {
             ),
         });
         let cohort = tally.cohort();
-        let Some(id) = self.cohorts.get(&cohort).and_then(|c| c.campaign).filter(|_| tally.relayed > 0) else { return };
+        let campaign = |key| self.cohorts.get(&key).and_then(|cohort| cohort.campaign);
+        let id = campaign(cohort).or_else(|| campaign(cohort.whole_service()));
+        let Some(id) = id.filter(|_| tally.relayed > 0) else { return };
         let Some(campaign) = self.campaigns.get(&id) else { return };
         let first_seen = self.networks.get(&source.network()).map(|n| n.first_seen);
         let is_new = first_seen.is_some_and(|at| at >= campaign.newer_than);

@@ -35,7 +35,7 @@ use sensor_common::event::{flag, protocol};
 use self::baseline::Baseline;
 use self::bounded::Bounded;
 use self::campaign::{Campaign, Sight};
-use self::cohort::{CohortKey, Cohorts};
+use self::cohort::{CohortKey, Cohorts, Sample};
 use self::ledger::Ledger;
 use self::network::Networks;
 use self::plan::{Rules, Subject};
@@ -55,6 +55,9 @@ pub use self::view::Counts;
 /// A record's time is taken to lie within this of the last tick: nothing the kernel says may move time itself.
 const LATE: Span = Span::seconds(600);
 const EARLY: Span = Span::seconds(3_600);
+
+/// The engine's time ends in the year 2262: half the range, so that no sum of times overflows.
+const END: Time = Time(u64::MAX / 2);
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -137,7 +140,7 @@ impl Engine {
         self.last_record = self.last_record.max(Some(at));
         let source = record.client.source();
         let key = CohortKey { service: record.service, fingerprint: record.fingerprint };
-        let sample = sample(record);
+        let sample = gap(record);
         let Some(tally) = self.tallies.enter(source, key, at, sample, cap(self.tunables.sources_max)) else {
             self.repeated = self.repeated.saturating_add(1);
             return;
@@ -147,29 +150,55 @@ impl Engine {
         let network = record.client.network();
         let novelty = Span::seconds(self.tunables.novelty_days.saturating_mul(86_400));
         let has_sample = sample.is_some() && !allowed;
-        let (first_seen, counts) = self.networks.see(network, at, has_sample, novelty, cap(self.tunables.networks_max));
+        let away = Span::seconds(self.tunables.rotation_quiet_s);
+        let sight = self.networks.see(network, at, has_sample, (novelty, away), cap(self.tunables.networks_max));
         if allowed {
             return;
         }
-        let cohort = self.cohorts.enter(key, cap(self.tunables.cohorts_max));
-        cohort.connections = cohort.connections.saturating_add(1);
-        cohort.protocol = record.protocol;
-        let campaign = cohort.campaign;
-        if let (Some((gap_us, relayed)), true) = (sample, counts) {
-            self.cohorts.sample(key, network.octets, relayed.then_some(gap_us), at);
+        let campaign = self.enter_cohort(key, record.protocol);
+        // While a campaign is open its own networks are followed by the campaign.
+        if let (Some((gap_us, relayed)), true) = (sample, sight.counts && !(sight.returned && campaign.is_some())) {
+            let (gap_us, returned) = (relayed.then_some(gap_us), sight.returned);
+            let normal_ppm = self.normal_ppm(&key, at);
+            self.sample(key, &Sample { network: network.octets, gap_us, returned, normal_ppm, at });
         }
         let matched = record.flags & flag::CLASS_MATCHED != 0;
-        if matched {
-            self.matched.add(window::Length::TenMinutes, at, 1);
-        }
+        self.matched.add(window::Length::TenMinutes, at, u64::from(matched));
         if let Some(campaign) = campaign.and_then(|id| self.campaigns.get_mut(&id)) {
             let relayed = sample.map(|(_, relayed)| relayed);
-            let caught = relayed == Some(true) && tally.is_caught(key);
-            campaign.see(&Sight { at, source, first_seen, relayed, caught, matched });
+            let caught = relayed == Some(true) && tally.is_caught(campaign.cohort);
+            let is_own = campaign.see(&Sight { at, source, first_seen: sight.first_seen, relayed, caught, matched });
+            if is_own && relayed == Some(true) {
+                self.networks.suspect(&network, true);
+            }
         }
-        let is_direct = sample.is_some_and(|(_, relayed)| !relayed);
-        if is_direct && self.ledger.get(&Subject::Deny(source_prefix(&source))).is_some_and(|r| r.campaign.is_some()) {
-            self.cleared.insert(source);
+        if sample.is_some_and(|(_, relayed)| !relayed) {
+            self.networks.suspect(&network, false);
+            let rule = self.ledger.get(&Subject::Deny(source_prefix(&source)));
+            if rule.is_some_and(|rule| rule.campaign.is_some()) {
+                self.cleared.insert(source);
+            }
+        }
+    }
+
+    /// Counts a connection of a cohort. Gives the open campaign that it belongs to: the cohort's, or its service's.
+    fn enter_cohort(&mut self, key: CohortKey, protocol: u8) -> Option<u64> {
+        let cohort = self.cohorts.enter(key, cap(self.tunables.cohorts_max));
+        cohort.connections = cohort.connections.saturating_add(1);
+        cohort.protocol = protocol;
+        let own = cohort.campaign;
+        own.or_else(|| self.cohorts.get(&key.whole_service()).and_then(|whole| whole.campaign))
+    }
+
+    /// Counts a first-seen network for its cohort, and for the service as a whole if that accounts for it too.
+    fn sample(&mut self, key: CohortKey, sample: &Sample) {
+        self.cohorts.sample(key, sample);
+        let Some(cohort) = self.cohorts.get(&key) else { return };
+        let protocol = cohort.protocol;
+        if cohort.campaign.is_none() && !key.is_whole_service() {
+            let whole = key.whole_service();
+            self.cohorts.enter(whole, cap(self.tunables.cohorts_max)).protocol = protocol;
+            self.cohorts.sample(whole, sample);
         }
     }
 
@@ -187,12 +216,12 @@ impl Engine {
 
     /// The time of a record, held near the last tick.
     fn plausible(&self, at: Time) -> Time {
-        self.now.map_or(at, |now| at.clamp(now - LATE, now + EARLY))
+        self.now.map_or(at.min(END), |now| at.clamp(now - LATE, now + EARLY))
     }
 }
 
 /// The relay gap of a connection and whether it says relay; `None` without a sample.
-fn sample(record: &ConnectionRecord) -> Option<(u32, bool)> {
+fn gap(record: &ConnectionRecord) -> Option<(u32, bool)> {
     if record.flags & flag::GAP_SAMPLE == 0 {
         return None;
     }

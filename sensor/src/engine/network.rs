@@ -22,6 +22,18 @@ pub struct Network {
     pub last_seen: Time,
     /// Whether it has given its one sample to a cohort.
     pub sampled: bool,
+    /// Whether it took part in a campaign, over a relay.
+    pub suspect: bool,
+}
+
+/// What one handshake says about its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    pub first_seen: Time,
+    /// This is the one sample by which the network counts.
+    pub counts: bool,
+    /// It counts because it was part of an earlier campaign and came back.
+    pub returned: bool,
 }
 
 /// All networks known.
@@ -33,10 +45,17 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Notes a completed handshake. `has_sample`: its relay gap was measured. Gives when the network was first seen,
-    /// and whether this is the one sample by which it counts.
-    pub fn see(&mut self, network: Address, at: Time, has_sample: bool, novelty: Span, cap: usize) -> (Time, bool) {
-        let fresh = Network { first_seen: at, last_seen: at, sampled: false };
+    /// Notes a completed handshake. `has_sample`: its relay gap was measured. After an absence of `novelty` a network
+    /// is first seen again; after one of `away` a suspect counts again.
+    pub fn see(
+        &mut self,
+        network: Address,
+        at: Time,
+        has_sample: bool,
+        (novelty, away): (Span, Span),
+        cap: usize,
+    ) -> Sight {
+        let fresh = Network { first_seen: at, last_seen: at, sampled: false, suspect: false };
         let Some(known) = self.table.touch(&network) else {
             self.table.insert(network, Network { sampled: has_sample, ..fresh });
             self.changed.note(network);
@@ -44,7 +63,7 @@ impl Networks {
                 self.changed.note(gone);
                 self.evicted += 1;
             }
-            return (at, has_sample);
+            return Sight { first_seen: at, counts: has_sample, returned: false };
         };
         let before = *known;
         if at.since(known.last_seen) >= novelty {
@@ -53,13 +72,25 @@ impl Networks {
         known.first_seen = known.first_seen.min(at);
         known.last_seen = known.last_seen.max(at);
         // A handshake without sample must not use the network up: anyone can open a connection and say nothing.
-        let counts = has_sample && !known.sampled && at.since(known.first_seen) <= SAMPLE_WITHIN;
+        let is_new = !known.sampled && at.since(known.first_seen) <= SAMPLE_WITHIN;
+        // Exits are used again after days; their networks are known by then, and would count no more.
+        let returned = !is_new && known.suspect && at.since(before.last_seen) >= away;
         known.sampled |= has_sample;
         let stored = |n: &Network| (n.first_seen, n.last_seen.0 / STORE_GRAIN.0, n.sampled);
         if stored(&before) != stored(known) {
             self.changed.note(network);
         }
-        (known.first_seen, counts)
+        Sight { first_seen: known.first_seen, counts: has_sample && (is_new || returned), returned }
+    }
+
+    /// Notes that a network took part in a campaign, or did not after all.
+    pub fn suspect(&mut self, network: &Address, suspect: bool) {
+        if let Some(known) = self.table.get_mut(network)
+            && known.suspect != suspect
+        {
+            known.suspect = suspect;
+            self.changed.note(*network);
+        }
     }
 
     /// Enters a stored network, older ones first.

@@ -100,15 +100,12 @@ impl Sources {
             self.changed.note(totals.source);
             return is_new;
         };
-        let anew = totals.first_seen > known.last_seen
-            || totals.connections < known.total_connections
-            || totals.requests < known.total_requests;
+        let anew = totals.first_seen > known.first_seen && totals.first_seen > known.last_seen;
+        let since = |total: u64, before: u64| if anew || total < before { total } else { total - before };
         let (connections, requests) = if previous.is_none() {
             (0, 0)
-        } else if anew {
-            (totals.connections, totals.requests)
         } else {
-            (totals.connections - known.total_connections, totals.requests - known.total_requests)
+            (since(totals.connections, known.total_connections), since(totals.requests, known.total_requests))
         };
         if totals.last_seen == known.last_seen && connections == 0 && requests == 0 && !anew {
             return false;

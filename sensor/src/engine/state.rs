@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use sensor_common::address::{Address, Prefix};
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
 use super::baseline::Baseline;
 use super::bounded::Bounded;
 use super::campaign::Campaign;
@@ -17,6 +16,7 @@ use super::network::Network;
 use super::plan::{Origin, Rule, Subject};
 use super::source::Source;
 use super::time::{Span, Time};
+use super::{END, Engine};
 
 /// Changed keys kept apart; beyond it the whole table is written.
 const CHANGED_MAX: usize = 1 << 18;
@@ -165,6 +165,7 @@ impl Engine {
     /// Takes up what was saved, before the first tick. Rules whose time is over stay away, the others are in the next
     /// plan: nobody knows what the kernel still has. Time in which the daemon was down counts for no campaign's end.
     pub fn restore(&mut self, state: State, now: Time) {
+        let now = now.min(END);
         let State { meta, networks, sources, offences, cohorts, campaigns, rules } = state;
         self.calm = meta.calm;
         self.overall = meta.overall.sane(now);

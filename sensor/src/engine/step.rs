@@ -1,5 +1,7 @@
 //! One tick: what came in is weighed, in a fixed order.
 
+use sensor_common::address::Address;
+
 use super::campaign::Campaign;
 use super::cohort::CohortKey;
 use super::detect::Detector;
@@ -8,7 +10,7 @@ use super::plan::{Notice, Plan, Rules};
 use super::record::Snapshot;
 use super::time::{Span, Time};
 use super::window::Length;
-use super::{Engine, cap};
+use super::{END, Engine, cap};
 
 /// A tick counts as this long at most for learning: time in which nobody looked teaches nothing.
 const TICK_MAX: Span = Span::seconds(10);
@@ -27,7 +29,7 @@ impl Engine {
     /// detectors' rules give way to. The plan's actions turn the detectors' rules of the last tick into those of this
     /// one; standing rules are never part of them.
     pub fn step(&mut self, now: Time, snapshot: &Snapshot, standing: &Rules) -> Plan {
-        let now = self.now.map_or(now, |before| before.max(now));
+        let now = now.min(END).max(self.now.unwrap_or_default());
         let mut notices = Vec::new();
         self.ledger.respect(standing);
         self.ledger.expire(now);
@@ -66,37 +68,65 @@ impl Engine {
     /// The normal share of relayed first-seen networks of a cohort, parts per million.
     pub(super) fn normal_ppm(&self, key: &CohortKey, now: Time) -> u64 {
         let overall = self.overall.overall_ppm(now, self.memory());
-        self.cohorts.get(key).map_or(overall, |c| c.baseline.share_ppm(overall, now, self.memory()))
+        self.cohorts
+            .get(key)
+            .map_or(overall, |cohort| cohort.baseline.share_ppm(overall, now, self.memory()).max(cohort.mixture_ppm))
     }
 
+    /// Tests every cohort that had samples; single clients before their service as a whole.
     fn detect_rotation(&mut self, now: Time, notices: &mut Vec<Notice>) {
+        let (whole, named): (Vec<_>, Vec<_>) =
+            self.cohorts.take_active().into_iter().partition(|key| key.is_whole_service());
+        for key in named.into_iter().chain(whole) {
+            self.detect_in(key, now, notices);
+        }
+    }
+
+    fn detect_in(&mut self, key: CohortKey, now: Time, notices: &mut Vec<Notice>) {
         let rotation = Rotation::new(&self.tunables);
-        let memory = self.memory();
-        for key in self.cohorts.take_active() {
-            let normal_ppm = self.normal_ppm(&key, now);
-            let Some(cohort) = self.cohorts.change(&key) else { continue };
-            let tick = std::mem::take(&mut cohort.tick);
-            if now.since(cohort.last_sample) > STALE {
-                cohort.excursion = Default::default();
+        let (memory, has_learned) = (self.memory(), self.has_learned());
+        let Some(cohort) = self.cohorts.change(&key) else { return };
+        let tick = std::mem::take(&mut cohort.tick);
+        if tick.is_empty() {
+            return;
+        }
+        if now.since(cohort.last_sample) > STALE {
+            cohort.excursion = Default::default();
+        }
+        cohort.last_sample = now;
+        if key.is_whole_service() {
+            // The mix of clients changes from tick to tick; each brings what is normal for it.
+            cohort.mixture_ppm = tick.mixture_ppm();
+        }
+        let normal_ppm = self.normal_ppm(&key, now);
+        let Some(cohort) = self.cohorts.change(&key) else { return };
+        let risen = rotation.judge(&mut cohort.excursion, (&tick, normal_ppm));
+        let (score, relayed) = (cohort.excursion.score, cohort.excursion.relayed);
+        if let Some(id) = cohort.campaign {
+            if let Some(campaign) = self.campaigns.get_mut(&id) {
+                campaign.extend(&tick, score > rotation.unrest(true), now);
             }
-            cohort.last_sample = now;
-            let risen = rotation.judge(&mut cohort.excursion, (&tick, normal_ppm));
-            let score = cohort.excursion.score;
-            if let Some(id) = cohort.campaign {
-                if let Some(campaign) = self.campaigns.get_mut(&id) {
-                    campaign.extend(&tick, score > rotation.unrest(), now);
-                }
-                continue;
-            }
-            cohort.baseline.wait(tick.relayed, tick.direct);
-            if let Some(risen) = risen {
-                cohort.baseline.forget_waiting();
+            return;
+        }
+        cohort.baseline.wait(tick.relayed, tick.direct);
+        if let Some(risen) = risen {
+            cohort.baseline.forget_waiting();
+            // One client that stands for most of it has, or will have, a campaign of its own.
+            if !key.is_whole_service() || self.cohorts.most_relayed(key.service) < relayed.div_ceil(2) {
                 self.open_campaign(key, risen, normal_ppm, now, notices);
-            } else if score <= rotation.unrest()
-                && let Some(learned) = cohort.baseline.learn(score == 0, now, memory)
-            {
-                self.overall.add(learned, now, memory);
             }
+            return;
+        }
+        if score > rotation.unrest(has_learned) {
+            return;
+        }
+        let Some(learned) = cohort.baseline.learn(score == 0, now, memory) else { return };
+        if !has_learned {
+            // What was just taken as normal is no evidence any more.
+            cohort.excursion = Default::default();
+        }
+        if !key.is_whole_service() {
+            self.overall.add(learned, now, memory);
         }
     }
 
@@ -107,10 +137,27 @@ impl Engine {
         let raised = (Rotation::NAME, risen.score);
         let mut campaign = Campaign::open(id, key, cohort.protocol, raised, &cohort.excursion, now);
         campaign.normal_ppm = normal_ppm;
+        let members = cohort.excursion.networks.clone();
+        if cohort.excursion.returned
+            && let Some(earlier) = self.campaigns.values().rev().find(|c| c.cohort == key)
+        {
+            campaign.resumes = Some(earlier.id);
+            campaign.newer_than = campaign.newer_than.min(earlier.newer_than);
+        }
+        for octets in members {
+            self.networks.suspect(&Address { octets }, true);
+        }
         campaign.note(now, "raised");
         notices.push(Notice { kind: "campaign_opened", campaign: Some(id), text: campaign.why() });
         self.campaigns.insert(id, campaign);
         self.open.insert(id);
+        if !key.is_whole_service()
+            && let Some(whole) = self.cohorts.change(&key.whole_service())
+            && whole.campaign.is_none()
+        {
+            // Its share of the service's evidence is accounted for.
+            whole.account_for_campaign();
+        }
         self.next_campaign = id.saturating_add(1);
     }
 

@@ -17,8 +17,9 @@ pub struct Tally {
     pub samples: u32,
     /// Of these, those that came over a relay.
     pub relayed: u32,
-    /// Of these, those of the cohort that it was last caught in.
-    pub caught: u32,
+    /// Of these, those of the cohort, and those of the service, that it was last caught in.
+    caught: u32,
+    caught_by_service: u32,
     cohort: CohortKey,
     /// The latest record, to know it again if it comes twice.
     last: (Time, Option<u32>),
@@ -41,7 +42,12 @@ impl Tally {
     /// Whether every sample, and two at least in this cohort, came over a relay.
     #[must_use]
     pub fn is_caught(&self, cohort: CohortKey) -> bool {
-        self.cohort == cohort && self.caught >= 2 && self.direct() == 0
+        let caught = match cohort.is_whole_service() {
+            true if self.cohort.service == cohort.service => self.caught_by_service,
+            false if self.cohort == cohort => self.caught,
+            _ => 0,
+        };
+        caught >= 2 && self.direct() == 0
     }
 }
 
@@ -74,11 +80,15 @@ impl Tallies {
         if let Some((_, relayed)) = sample {
             tally.samples = tally.samples.saturating_add(1);
             if relayed {
+                if tally.cohort.service != cohort.service {
+                    tally.caught_by_service = 0;
+                }
                 if tally.cohort != cohort {
                     (tally.cohort, tally.caught) = (cohort, 0);
                 }
                 tally.relayed = tally.relayed.saturating_add(1);
                 tally.caught = tally.caught.saturating_add(1);
+                tally.caught_by_service = tally.caught_by_service.saturating_add(1);
             }
         }
         Some(*tally)

@@ -47,10 +47,11 @@ impl Rotation {
         i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
     }
 
-    /// Evidence from which on a cohort is not calm any more: a third of the alarm.
+    /// Evidence from which on a cohort is not calm any more: a third of the alarm. Before enough has been learned it is
+    /// two thirds: the prior is a guess, and a client that is normally far from it must be learned too.
     #[must_use]
-    pub const fn unrest(&self) -> i64 {
-        self.alarm / 3
+    pub const fn unrest(&self, has_learned: bool) -> i64 {
+        if has_learned { self.alarm / 3 } else { self.alarm / 3 * 2 }
     }
 }
 

@@ -1,0 +1,9 @@
+//! The pure engine, driven through its public face: scenarios, oracles and hostile input.
+
+mod cost;
+mod heavy;
+mod property;
+mod restart;
+mod rotation;
+mod scenario;
+mod window;
