@@ -7,4 +7,5 @@ pub mod engine;
 pub mod exit;
 pub mod kernel;
 pub mod metrics;
+pub mod store;
 pub mod tunable;
