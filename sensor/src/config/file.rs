@@ -11,7 +11,7 @@ use sensor_common::capacity;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, DEFAULT_METRICS, DEFAULT_SERVICES, sorted};
+use super::{Config, DEFAULT_BPFFS, DEFAULT_METRICS, DEFAULT_SERVICES, sorted};
 use crate::cli::run::LogFormat;
 use crate::control::protocol::DEFAULT_SOCKET;
 use crate::engine::tier::{Tier, Tiers};
@@ -99,7 +99,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Fault> {
         metrics_public: file.metrics_public,
         socket: file.socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         state_dir: file.state_dir.unwrap_or_else(|| PathBuf::from("/var/lib/sensor")),
-        bpffs: file.bpffs.unwrap_or_else(|| PathBuf::from("/sys/fs/bpf")),
+        bpffs: file.bpffs.unwrap_or_else(|| PathBuf::from(DEFAULT_BPFFS)),
         log_format: file.log_format.map_or(LogFormat::Text, LogFormat::from),
     })
 }

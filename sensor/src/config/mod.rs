@@ -23,6 +23,9 @@ pub const DEFAULT_PATH: &str = "/etc/sensor/sensor.toml";
 /// TCP ports on which model servers and gateways commonly listen.
 pub const DEFAULT_SERVICES: [u16; 10] = [80, 443, 3000, 5000, 8000, 8001, 8080, 8443, 11434, 30000];
 
+/// The BPF file system that every host has.
+pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+
 /// Where metrics are served unless told otherwise.
 pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
@@ -75,6 +78,15 @@ impl Config {
             ));
         }
         Ok(config)
+    }
+
+    /// The file that is named, or the default one if it exists; `None` without either.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn file(named: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let default = Some(Path::new(DEFAULT_PATH)).filter(|path| path.exists());
+        named.or(default).map(Self::read).transpose()
     }
 
     /// Reads and checks one file.

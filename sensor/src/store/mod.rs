@@ -211,12 +211,16 @@ fn guarded<T>(open: impl FnOnce() -> Result<T, Unopened>) -> Result<T, Unopened>
 }
 
 fn create(path: &Path) -> Result<Database, Unopened> {
-    Database::create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => Unopened::InUse,
-        DatabaseError::Storage(redb::StorageError::Io(error)) if !is_damage(&error) => {
-            Unopened::Unreachable(error.to_string())
+    Database::create(path).map_err(|error| {
+        if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+            return Unopened::InUse;
         }
-        error => Unopened::Damaged(error.to_string()),
+        if let DatabaseError::Storage(redb::StorageError::Io(cause)) = &error
+            && !is_damage(cause)
+        {
+            return Unopened::Unreachable(cause.to_string());
+        }
+        Unopened::Damaged(error.to_string())
     })
 }
 

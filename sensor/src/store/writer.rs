@@ -3,7 +3,7 @@
 //! One batch is under way at a time. A batch that could not be written is not repeated: the next one is then asked to be
 //! whole, so that nothing is missed, and comes after a pause.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,7 +116,7 @@ impl Writer {
 }
 
 /// Writes one batch. After an error the database is opened anew: it refuses to go on with the old handle.
-fn write(store: &mut Option<Store>, path: &PathBuf, batch: &Batch) -> Result<(), StoreError> {
+fn write(store: &mut Option<Store>, path: &Path, batch: &Batch) -> Result<(), StoreError> {
     let open = match store.take() {
         Some(open) => open,
         None => Store::reopen(path)?,
