@@ -3,8 +3,10 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod exit;
 pub mod kernel;
 pub mod metrics;
+pub mod store;
 pub mod tunable;

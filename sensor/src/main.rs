@@ -7,7 +7,10 @@ use clap::FromArgMatches;
 use sensor::cli::ask::{self, Task};
 use sensor::cli::command::{Cli, command};
 use sensor::cli::output;
+use sensor::cli::run::RunOptions;
+use sensor::config::Config;
 use sensor::control::protocol::DEFAULT_SOCKET;
+use sensor::daemon;
 use sensor::exit::{Code, Failure};
 
 fn main() -> ExitCode {
@@ -41,8 +44,11 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut command(), "sensor", &mut script);
             output::print(&String::from_utf8_lossy(&script))
         }
-        Task::Run(_) | Task::Detach(_) | Task::CheckConfig(_) => {
-            Err(Failure::new(Code::Capability, "this build has no daemon", ""))
+        Task::Run(options) => daemon::run::run(&RunOptions { socket, ..options }),
+        Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
+        Task::CheckConfig(file) => {
+            Config::read(&file)?;
+            output::print(&format!("{} is valid\n", file.display()))
         }
     }
 }

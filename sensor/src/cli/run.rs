@@ -56,8 +56,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
     /// Form of the log on standard error
-    #[arg(long, value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
     /// Where the control socket is made; from the global `--socket`.
     #[arg(skip)]
     pub socket: Option<PathBuf>,

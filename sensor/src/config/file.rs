@@ -11,7 +11,9 @@ use sensor_common::capacity;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, DEFAULT_METRICS, DEFAULT_SERVICES, LogFormat, sorted};
+use super::{Config, DEFAULT_BPFFS, DEFAULT_METRICS, DEFAULT_SERVICES, sorted};
+use crate::cli::run::LogFormat;
+use crate::control::protocol::DEFAULT_SOCKET;
 use crate::engine::tier::{Tier, Tiers};
 use crate::kernel::xdp::ModeChoice;
 use crate::tunable::{TunableError, Tunables};
@@ -94,9 +96,10 @@ pub(super) fn parse(text: &str) -> Result<Config, Fault> {
         tiers: tiers(text, file.tier)?,
         tunables: tuned(text, &file.tunables)?,
         metrics,
-        socket: file.socket.unwrap_or_else(|| PathBuf::from("/run/sensor/control.sock")),
+        metrics_public: file.metrics_public,
+        socket: file.socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         state_dir: file.state_dir.unwrap_or_else(|| PathBuf::from("/var/lib/sensor")),
-        bpffs: file.bpffs.unwrap_or_else(|| PathBuf::from("/sys/fs/bpf")),
+        bpffs: file.bpffs.unwrap_or_else(|| PathBuf::from(DEFAULT_BPFFS)),
         log_format: file.log_format.map_or(LogFormat::Text, LogFormat::from),
     })
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sensor_common::address::Prefix;
 
+use crate::cli::run::{LogFormat, ModeFlag, RunOptions};
 use crate::engine::tier::Tiers;
 use crate::exit::{Code, Failure};
 use crate::kernel::xdp::ModeChoice;
@@ -22,17 +23,11 @@ pub const DEFAULT_PATH: &str = "/etc/sensor/sensor.toml";
 /// TCP ports on which model servers and gateways commonly listen.
 pub const DEFAULT_SERVICES: [u16; 10] = [80, 443, 3000, 5000, 8000, 8001, 8080, 8443, 11434, 30000];
 
+/// The BPF file system that every host has.
+pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+
 /// Where metrics are served unless told otherwise.
 pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-
-/// Form of the log on standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// What the sensor does and where it keeps its things.
 #[derive(Clone, Debug)]
@@ -52,25 +47,12 @@ pub struct Config {
     pub tunables: Tunables,
     /// Where metrics are served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Whether metrics may be served on an address that others can reach.
+    pub metrics_public: bool,
     pub socket: PathBuf,
     pub state_dir: PathBuf,
     pub bpffs: PathBuf,
     pub log_format: LogFormat,
-}
-
-/// What the command line says; `None` and empty: nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    pub config: Option<PathBuf>,
-    pub interface: Option<String>,
-    pub mode: Option<ModeChoice>,
-    pub enforce: Option<bool>,
-    pub services: Vec<u16>,
-    pub metrics: Option<SocketAddr>,
-    pub socket: Option<PathBuf>,
-    pub state_dir: Option<PathBuf>,
-    pub bpffs: Option<PathBuf>,
-    pub log_format: Option<LogFormat>,
 }
 
 impl Config {
@@ -78,8 +60,8 @@ impl Config {
     ///
     /// # Errors
     /// Exit code 3, naming file, line and key; 2 if no interface is named anywhere.
-    pub fn load(overrides: &Overrides) -> Result<Self, Failure> {
-        let path = match &overrides.config {
+    pub fn load(flags: &RunOptions) -> Result<Self, Failure> {
+        let path = match &flags.config {
             Some(path) => Some(path.clone()),
             None => Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists()),
         };
@@ -87,7 +69,7 @@ impl Config {
             Some(path) => Self::read(path)?,
             None => Self::parse("", Path::new(DEFAULT_PATH))?,
         };
-        config.overlay(overrides);
+        config.overlay(flags)?;
         if config.interface.is_empty() {
             return Err(Failure::new(
                 Code::Usage,
@@ -96,6 +78,15 @@ impl Config {
             ));
         }
         Ok(config)
+    }
+
+    /// The file that is named, or the default one if it exists; `None` without either.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn file(named: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let default = Some(Path::new(DEFAULT_PATH)).filter(|path| path.exists());
+        named.or(default).map(Self::read).transpose()
     }
 
     /// Reads and checks one file.
@@ -126,10 +117,21 @@ impl Config {
         })
     }
 
-    fn overlay(&mut self, overrides: &Overrides) {
+    fn overlay(&mut self, flags: &RunOptions) -> Result<(), Failure> {
         // Destructured in full: a new flag must be noticed here.
-        let Overrides { config: _, interface, mode, enforce, services, metrics, socket, state_dir, bpffs, log_format } =
-            overrides.clone();
+        let RunOptions {
+            interface,
+            config: _,
+            mode,
+            enforce,
+            dry_run,
+            services,
+            bpffs,
+            state_dir,
+            metrics,
+            log_format,
+            socket,
+        } = flags.clone();
         let set = |place: &mut PathBuf, value: Option<PathBuf>| {
             if let Some(value) = value {
                 *place = value;
@@ -141,13 +143,23 @@ impl Config {
         if let Some(interface) = interface {
             self.interface = interface;
         }
-        self.mode = mode.unwrap_or(self.mode);
-        self.enforce = enforce.unwrap_or(self.enforce);
+        self.mode = mode.map_or(self.mode, ModeChoice::from);
+        self.enforce = (self.enforce || enforce) && !dry_run;
         self.log_format = log_format.unwrap_or(self.log_format);
-        self.metrics = metrics.or(self.metrics);
+        if let Some(address) = metrics {
+            if !address.ip().is_loopback() && !self.metrics_public {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("--metrics {address} can be reached from outside"),
+                    "give a loopback address, or set `metrics_public = true` in the configuration",
+                ));
+            }
+            self.metrics = Some(address);
+        }
         if !services.is_empty() {
             self.services = sorted(services);
         }
+        Ok(())
     }
 
     /// The keys that differ in `new` and take effect at the next start only.
@@ -178,6 +190,16 @@ impl Config {
             tiers: new.tiers,
             tunables: new.tunables,
             ..self.clone()
+        }
+    }
+}
+
+impl From<ModeFlag> for ModeChoice {
+    fn from(flag: ModeFlag) -> Self {
+        match flag {
+            ModeFlag::Auto => Self::Auto,
+            ModeFlag::Native => Self::Native,
+            ModeFlag::Generic => Self::Generic,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Config, DEFAULT_METRICS, DEFAULT_SERVICES, retuned};
+use crate::cli::run::RunOptions;
 use crate::exit::Code;
 use crate::kernel::xdp::ModeChoice;
 use crate::tunable::Tunables;
@@ -156,6 +157,36 @@ fn public_metrics_are_an_explicit_choice_and_off_is_off() {
     let public = parse("metrics = \"0.0.0.0:9464\"\nmetrics_public = true\n").expect("said twice");
     assert_eq!(public.metrics.map(|address| address.port()), Some(9464));
     assert_eq!(parse("metrics = \"off\"\n").expect("off is a value").metrics, None);
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "interface = \"eth0\"\nenforce = true\nservices = [1]\n").expect("written");
+    let flags = |change: fn(&mut RunOptions)| {
+        let mut flags = RunOptions { config: Some(file.path().to_owned()), ..RunOptions::default() };
+        change(&mut flags);
+        Config::load(&flags)
+    };
+    let plain = flags(|_| ()).expect("the file is valid");
+    assert_eq!((plain.interface.as_str(), plain.enforce), ("eth0", true));
+    let over = flags(|flags| {
+        flags.interface = Some("eth1".to_owned());
+        flags.dry_run = true;
+        flags.services = vec![9, 8, 9];
+    });
+    let over = over.expect("flags and file are valid");
+    assert_eq!((over.interface.as_str(), over.enforce, over.services), ("eth1", false, vec![8, 9]));
+    let public = flags(|flags| flags.metrics = Some(([0, 0, 0, 0], 9464).into())).expect_err("others could read them");
+    assert_eq!(public.code, Code::Usage);
+}
+
+#[test]
+fn without_an_interface_there_is_nothing_to_run_on() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let flags = RunOptions { config: Some(file.path().to_owned()), ..RunOptions::default() };
+    let failure = Config::load(&flags).expect_err("no interface anywhere");
+    assert_eq!((failure.code, failure.error.as_str()), (Code::Usage, "no interface is named"));
 }
 
 #[test]

@@ -94,6 +94,19 @@ pub fn difference(desired: &Rules, installed: &Rules) -> Vec<Action> {
     actions
 }
 
+impl Origin {
+    /// Its name in output and journal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Config => "config",
+            Self::Protected => "protected",
+            Self::Detector => "detector",
+        }
+    }
+}
+
 impl Subject {
     /// `allow`, `deny` or `class`.
     #[must_use]

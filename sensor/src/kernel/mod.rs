@@ -28,7 +28,7 @@ use sensor_common::stats::{NetworkStats, SourceStats};
 
 use crate::engine::plan::Subject;
 
-pub use pin::{Detached, detach};
+pub use pin::{Detached, detach, pinned};
 pub use ring::Ring;
 
 /// What the packet path is told; the kernel's side of configuration and tunables.

@@ -26,6 +26,8 @@ const NEXT: &str = "next";
 /// The folder of one interface, locked.
 pub(super) struct Pins {
     folder: PathBuf,
+    /// What was there when the lock was taken.
+    earlier: Earlier,
     _lock: Flock<File>,
 }
 
@@ -85,33 +87,8 @@ impl Pins {
     }
 
     /// What an earlier run left.
-    pub(super) fn earlier(&self) -> Earlier {
-        let standing = SHAPES.iter().filter(|(name, ..)| self.folder.join(name).exists()).count();
-        if standing == 0 {
-            return Earlier::Nothing;
-        }
-        for (name, key, value, capacity) in SHAPES {
-            let info = match MapData::from_pin(self.folder.join(name)).and_then(|map| map.info()) {
-                Ok(info) => info,
-                Err(_) => return Earlier::Other(format!("map {name} is missing")),
-            };
-            let shape = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
-            if shape != (*key, *value, *capacity) {
-                return Earlier::Other(format!("map {name} has another layout"));
-            }
-        }
-        match self.abi_version() {
-            Some(version) if version == ABI_VERSION => Earlier::Same,
-            Some(0) => Earlier::Other("an earlier start was cut short".to_owned()),
-            Some(version) => Earlier::Other(format!("layout version {version}, this sensor has {ABI_VERSION}")),
-            None => Earlier::Other("the settings cannot be read".to_owned()),
-        }
-    }
-
-    fn abi_version(&self) -> Option<u32> {
-        let map = Map::from_map_data(MapData::from_pin(self.folder.join(names::SETTINGS)).ok()?).ok()?;
-        let settings: Array<MapData, Plainly<Settings>> = map.try_into().ok()?;
-        settings.get(&0, 0).ok().map(|Plainly(settings)| settings.abi_version)
+    pub(super) const fn earlier(&self) -> &Earlier {
+        &self.earlier
     }
 
     /// Makes an empty folder for the next program's maps.
@@ -132,8 +109,7 @@ impl Pins {
         remove_folder(&next).map_err(|error| unusable(&next, &error))
     }
 
-    /// Takes the maps away, for a start that came to nothing.
-    pub(super) fn clear_maps(&self) {
+    fn clear_maps(&self) {
         for (name, ..) in SHAPES {
             let _ = remove_file(&self.folder.join(name));
         }
@@ -142,10 +118,43 @@ impl Pins {
 }
 
 impl Drop for Pins {
-    /// Leaves no empty folder behind; one with pins in it stays.
+    /// A start that came to nothing leaves nothing behind; what is attached, or was there before, stays.
     fn drop(&mut self) {
+        if self.earlier == Earlier::Nothing && !self.link().exists() {
+            self.clear_maps();
+        }
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// What an earlier run left in a folder.
+fn look(folder: &Path) -> Earlier {
+    let standing = SHAPES.iter().filter(|(name, ..)| folder.join(name).exists()).count();
+    if standing == 0 {
+        return Earlier::Nothing;
+    }
+    for (name, key, value, capacity) in SHAPES {
+        let info = match MapData::from_pin(folder.join(name)).and_then(|map| map.info()) {
+            Ok(info) => info,
+            Err(_) => return Earlier::Other(format!("map {name} is missing")),
+        };
+        let shape = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
+        if shape != (*key, *value, *capacity) {
+            return Earlier::Other(format!("map {name} has another layout"));
+        }
+    }
+    match abi_version(folder) {
+        Some(version) if version == ABI_VERSION => Earlier::Same,
+        Some(0) => Earlier::Other("an earlier start was cut short".to_owned()),
+        Some(version) => Earlier::Other(format!("layout version {version}, this sensor has {ABI_VERSION}")),
+        None => Earlier::Other("the settings cannot be read".to_owned()),
+    }
+}
+
+fn abi_version(folder: &Path) -> Option<u32> {
+    let map = Map::from_map_data(MapData::from_pin(folder.join(names::SETTINGS)).ok()?).ok()?;
+    let settings: Array<MapData, Plainly<Settings>> = map.try_into().ok()?;
+    settings.get(&0, 0).ok().map(|Plainly(settings)| settings.abi_version)
 }
 
 /// Removes link, maps and pins of an interface. Nothing there is no error.
@@ -176,6 +185,16 @@ pub fn detach(bpffs: &Path, interface: &str) -> Result<Detached, Failure> {
     Ok(done)
 }
 
+/// Interfaces that have pins.
+#[must_use]
+pub fn pinned(bpffs: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(bpffs.join("sensor")) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().replace(':', "."));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
 /// The folder of an interface. The BPF file system takes no dots; interface names have no colons.
 fn folder(bpffs: &Path, interface: &str) -> PathBuf {
     bpffs.join("sensor").join(interface.replace('.', ":"))
@@ -195,7 +214,7 @@ fn lock(folder: &Path, interface: &str) -> Result<Option<Pins>, Failure> {
         Err((_, error)) => return Err(unusable(folder, &error.into())),
     };
     let still_there = fs::metadata(folder).is_ok_and(|found| found.ino() == inode);
-    Ok(still_there.then(|| Pins { folder: folder.to_owned(), _lock: lock }))
+    Ok(still_there.then(|| Pins { folder: folder.to_owned(), earlier: look(folder), _lock: lock }))
 }
 
 fn held(interface: &str, inode: u64) -> Failure {

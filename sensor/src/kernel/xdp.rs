@@ -29,13 +29,10 @@ pub enum ModeChoice {
     Generic,
 }
 
-/// The program in the kernel, its tables ready to be written, not attached yet.
+/// The program in the kernel, not attached yet.
 pub struct Loaded {
-    pub maps: Maps,
-    pub ring: Ring,
     object: Ebpf,
     pins: Pins,
-    earlier: Earlier,
     interface: String,
     index: u32,
     /// Program that the pinned link of an earlier run holds on the interface.
@@ -45,15 +42,32 @@ pub struct Loaded {
 /// Keeps the interface to this process. Dropping it leaves program and rules in force.
 pub struct Hold {
     _pins: Pins,
+    interface: String,
+    index: u32,
+    program_id: u32,
+}
+
+impl Hold {
+    /// What is wrong, if the program no longer hangs on the interface.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let advice = "nothing is seen or refused: `sensor detach`, then start again";
+        match probe::occupant(self.index) {
+            Ok(Some(occupant)) if occupant.program_id == self.program_id => None,
+            Ok(_) => Some(format!("the program is no longer attached to {}; {advice}", self.interface)),
+            // Not an answer: the next look will tell.
+            Err(_) => None,
+        }
+    }
 }
 
 impl Loaded {
-    /// Checks the host, takes the interface's lock, and loads program and maps. Maps of an earlier run are taken over
-    /// if their layout is this daemon's. Must be called within a tokio runtime.
+    /// Checks the host, takes the interface's lock, and loads program and tables; the tables are ready to be written.
+    /// Those of an earlier run are taken over if their layout is this daemon's. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Exit code 4 for what the host lacks, 6 if the interface is taken.
-    pub fn load(bpffs: &Path, interface: &str) -> Result<Self, Failure> {
+    pub fn load(bpffs: &Path, interface: &str) -> Result<(Self, Maps, Ring), Failure> {
         let index = probe::interface_index(interface)?;
         probe::host()?;
         let pins = Pins::open(bpffs, interface)?;
@@ -63,32 +77,26 @@ impl Loaded {
         {
             return Err(probe::busy(interface, &occupant));
         }
-        let earlier = pins.earlier();
-        let mut object = create_maps(&pins, &earlier)?;
-        let loaded = program(&mut object).and_then(|program| program.load().map_err(|e| refusal::verifying(&e)));
-        if let Err(failure) = loaded {
-            if earlier == Earlier::Nothing {
-                pins.clear_maps();
-            }
-            return Err(failure);
-        }
+        let mut object = create_maps(&pins)?;
+        program(&mut object)?.load().map_err(|error| refusal::verifying(&error))?;
         let maps = Maps::take(&mut object).map_err(internal)?;
         let ring = Ring::take(&mut object).map_err(internal)?;
-        Ok(Self { maps, ring, object, pins, earlier, interface: interface.to_owned(), index, linked })
+        Ok((Self { object, pins, interface: interface.to_owned(), index, linked }, maps, ring))
     }
 
     /// Whether tables of an earlier run were taken over.
     #[must_use]
     pub fn reused(&self) -> bool {
-        self.earlier == Earlier::Same
+        *self.pins.earlier() == Earlier::Same
     }
 
     /// Attaches the program, in the place of an earlier run's if there is one.
     ///
     /// # Errors
     /// Exit code 6 if another program came first, 4 if the mode asked for is not to be had.
-    pub fn attach(self, choice: ModeChoice) -> Result<(Maps, Ring, Attachment, Hold), Failure> {
-        let Self { maps, ring, mut object, pins, earlier, interface, index, linked } = self;
+    pub fn attach(self, choice: ModeChoice) -> Result<(Attachment, Hold), Failure> {
+        let reused = self.reused();
+        let Self { mut object, pins, interface, index, linked } = self;
         let mut warnings = Vec::new();
         let program = program(&mut object)?;
         let fallback = if linked.is_some() {
@@ -97,20 +105,17 @@ impl Loaded {
             replace(program, &pins)?;
             fallback
         } else {
-            let attached = attach_new(program, &pins, &interface, index, choice);
-            if attached.is_err() && earlier == Earlier::Nothing {
-                pins.clear_maps();
-            }
-            attached?
+            attach_new(program, &pins, &interface, index, choice)?
         };
-        if let Earlier::Other(why) = &earlier {
+        if let Earlier::Other(why) = pins.earlier() {
             pins.promote_next()?;
             warnings.push(format!("counters and connections of the earlier run were not taken over: {why}"));
         }
-        let occupant = probe::occupant(index)?;
-        let mode = occupant.as_ref().map_or(XdpMode::Native, |Occupant { mode, .. }| *mode);
-        let reused = earlier == Earlier::Same;
-        Ok((maps, ring, Attachment { interface, mode, fallback, reused, warnings }, Hold { _pins: pins }))
+        let Some(Occupant { program_id, mode, .. }) = probe::occupant(index)? else {
+            return Err(Failure::new(Code::Runtime, format!("nothing is attached to {interface} after all"), REPORT));
+        };
+        let hold = Hold { _pins: pins, interface: interface.clone(), index, program_id };
+        Ok((Attachment { interface, mode, fallback, reused, warnings }, hold))
     }
 }
 
@@ -131,8 +136,8 @@ fn internal(error: KernelError) -> Failure {
 }
 
 /// Creates the maps, or opens those of an earlier run.
-fn create_maps(pins: &Pins, earlier: &Earlier) -> Result<Ebpf, Failure> {
-    let folder = match earlier {
+fn create_maps(pins: &Pins) -> Result<Ebpf, Failure> {
+    let folder = match pins.earlier() {
         Earlier::Nothing | Earlier::Same => pins.folder().to_owned(),
         Earlier::Other(why) => {
             tracing::warn!(
@@ -147,12 +152,7 @@ fn create_maps(pins: &Pins, earlier: &Earlier) -> Result<Ebpf, Failure> {
     for (name, ..) in SHAPES {
         loader.map_pin_path(name, folder.join(name));
     }
-    loader.load(OBJECT).map_err(|error| {
-        if *earlier == Earlier::Nothing {
-            pins.clear_maps();
-        }
-        refusal::loading(&error)
-    })
+    loader.load(OBJECT).map_err(|error| refusal::loading(&error))
 }
 
 /// The program that the pinned link holds on the interface; `None` without a link, or if its interface is gone.

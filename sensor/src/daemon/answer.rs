@@ -1,0 +1,212 @@
+//! Answers to reading requests, made from engine, kernel and configuration. Nothing here changes anything.
+
+use std::cmp::Reverse;
+
+use sensor_common::address::{Address, Prefix};
+use sensor_common::stats::SourceStats;
+
+use super::Daemon;
+use crate::control::protocol::{
+    Answer, Explanation, Refusal, Request, Rule as RuleAnswer, SortKey, Source, Tunable as TunableAnswer,
+};
+use crate::control::subject::{self, Subject as Asked};
+use crate::engine::plan::{Rule, Subject};
+use crate::engine::source_prefix;
+use crate::engine::time::Time;
+use crate::kernel::{Kernel, KernelError};
+use crate::tunable::ROWS;
+
+impl<K: Kernel> Daemon<K> {
+    /// Answers one request, and carries it out if it is one to change something.
+    ///
+    /// # Errors
+    /// A refusal that says what to do next.
+    pub fn answer(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
+        match request {
+            Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
+            Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref()),
+            Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
+            Request::Rules { kind } => {
+                let wanted = |subject: &Subject| kind.as_ref().is_none_or(|kind| kind == subject.kind());
+                let rules = self.desired().filter(|(subject, _)| wanted(subject));
+                Ok(Answer::Rules { rules: rules.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect() })
+            }
+            Request::Explain { subject } => self.explain(&subject, now),
+            Request::Get { name } => tunables(&self.config.tunables, name.as_deref()),
+            Request::Allow { prefix, note, ttl_s } => self.allow(&prefix, note, ttl_s, now),
+            Request::Disallow { prefix } => self.disallow(&prefix, now),
+            Request::Block { prefix, reason, ttl_s, force } => self.block(&prefix, reason, ttl_s, force, now),
+            Request::Unblock { prefix } => self.unblock(&prefix, now),
+            Request::Set { name, value } => self.set(&name, value),
+            Request::Reload => self.reload(now),
+        }
+    }
+
+    fn sources(&mut self, limit: usize, sort: SortKey, tier: Option<&str>) -> Result<Answer, Refusal> {
+        if let Some(tier) = tier
+            && !self.config.tiers.all().iter().any(|known| known.name == tier)
+        {
+            let names: Vec<&str> = self.config.tiers.all().iter().map(|tier| tier.name.as_str()).collect();
+            let hint = format!("tiers are {}", names.join(", "));
+            return Err(Refusal::new("not_found", format!("there is no tier `{tier}`"), hint));
+        }
+        let mut found = self.kernel.sources().map_err(|error| failed(&error))?;
+        let tiers = &self.config.tiers;
+        found.retain(|(source, _)| tier.is_none_or(|tier| tiers.of(source).name == tier));
+        let total = found.len();
+        found.sort_unstable_by_key(|(source, stats)| (Reverse(weight(stats, sort)), *source));
+        found.truncate(limit);
+        Ok(Answer::Sources { sources: found.iter().map(|(s, stats)| self.source_answer(s, stats)).collect(), total })
+    }
+
+    fn source_answer(&self, source: &Address, stats: &SourceStats) -> Source {
+        let known = self.engine.source(source);
+        let SourceStats { packets, bytes, syns, connections, requests, dropped, gap_samples, gap_flagged, .. } = *stats;
+        Source {
+            packets,
+            bytes,
+            syns,
+            connections,
+            requests,
+            dropped,
+            gap_samples,
+            gap_flagged,
+            first_seen_unix_s: self.clock.time(stats.first_seen_ns).unix_s(),
+            last_seen_unix_s: self.clock.time(stats.last_seen_ns).unix_s(),
+            ..known
+        }
+    }
+
+    /// A rule with what the kernel counted for it.
+    pub(super) fn rule_answer(&self, subject: &Subject, rule: &Rule, now: Time) -> RuleAnswer {
+        let reason = match self.refused.get(subject) {
+            Some(cause) => format!("{} (not installed: {cause})", rule.reason),
+            None => rule.reason.clone(),
+        };
+        RuleAnswer {
+            kind: subject.kind().to_owned(),
+            subject: subject.to_string(),
+            origin: rule.origin.name().to_owned(),
+            reason,
+            campaign: rule.campaign,
+            expires_in_s: rule.expires.map(|at| at.since(now).as_seconds()),
+            hits: self.installed.get(subject).map_or(0, |installed| installed.hits),
+        }
+    }
+
+    fn explain(&mut self, text: &str, now: Time) -> Result<Answer, Refusal> {
+        match subject::subject(text).map_err(|error| Refusal::new("invalid", error.to_string(), ""))? {
+            Asked::Campaign(id) => self.explain_campaign(id, now),
+            Asked::Prefix(prefix) => self.explain_prefix(&prefix, now),
+        }
+    }
+
+    fn explain_campaign(&self, id: u64, now: Time) -> Result<Answer, Refusal> {
+        let (Some(lines), Some(campaign)) = (self.engine.explain_campaign(id), self.engine.campaign(id)) else {
+            let hint = "`sensor campaigns --all` lists those there are";
+            return Err(Refusal::new("not_found", format!("there is no campaign {id}"), hint));
+        };
+        let own = self.desired().filter(|(_, rule)| rule.campaign == Some(id));
+        let rules: Vec<_> = own.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect();
+        let refusing = if rules.is_empty() { "passes" } else { self.refusal_word() };
+        Ok(Answer::Explain(Box::new(Explanation {
+            subject: format!("campaign {id} ({})", campaign.state),
+            verdict: refusing.to_owned(),
+            lines,
+            source: None,
+            rules,
+            campaigns: vec![id],
+        })))
+    }
+
+    fn explain_prefix(&mut self, prefix: &Prefix, now: Time) -> Result<Answer, Refusal> {
+        let stats = self.kernel.source(&prefix.address.source()).map_err(|error| failed(&error))?;
+        let is_one = source_prefix(&prefix.address).bits <= prefix.bits;
+        let rules = self.rules_on(prefix);
+        let covers = |subject: &Subject, allow: bool| match subject {
+            Subject::Allow(other) => allow && other.bits <= prefix.bits,
+            Subject::Deny(other) => !allow && other.bits <= prefix.bits,
+            Subject::Class(_) => false,
+        };
+        let allowed = rules.iter().find(|(subject, _)| covers(subject, true));
+        let denied = rules.iter().find(|(subject, _)| covers(subject, false));
+        let mut lines = Vec::new();
+        let verdict = match (allowed, denied) {
+            (Some((subject, rule)), denied) => {
+                lines.push(format!("Allowed by {subject}: {}. Nothing refuses it.", rule.reason));
+                if let Some((subject, rule)) = denied {
+                    lines.push(format!("The rule against {subject} ({}) does not reach it.", rule.reason));
+                }
+                "allowed"
+            }
+            (None, Some((subject, rule))) => {
+                let left = rule.expires.map_or_else(
+                    || "without end".to_owned(),
+                    |at| format!("for another {} s", at.since(now).as_seconds()),
+                );
+                lines.push(format!("A rule on {subject} refuses it {left}: {}.", rule.reason));
+                self.refusal_word()
+            }
+            (None, None) => "passes",
+        };
+        let mut campaigns = Vec::new();
+        if is_one {
+            let account = self.engine.explain(&prefix.address);
+            lines.extend(account.lines);
+            campaigns = account.campaigns;
+        } else {
+            let inside = self.facts.sources.iter().filter(|source| prefix.contains(source)).count();
+            lines.push(format!("{inside} of its sources are in the kernel's table."));
+        }
+        Ok(Answer::Explain(Box::new(Explanation {
+            subject: prefix.to_string(),
+            verdict: verdict.to_owned(),
+            lines,
+            source: stats.filter(|_| is_one).map(|stats| self.source_answer(&prefix.address.source(), &stats)),
+            rules: rules.into_iter().map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect(),
+            campaigns,
+        })))
+    }
+
+    /// What a rule that matches comes down to.
+    const fn refusal_word(&self) -> &'static str {
+        if self.config.enforce { "refused" } else { "would be refused" }
+    }
+}
+
+/// What a source is ordered by.
+const fn weight(stats: &SourceStats, sort: SortKey) -> u64 {
+    match sort {
+        SortKey::Requests => stats.requests,
+        SortKey::Connections => stats.connections,
+        SortKey::Packets => stats.packets,
+        SortKey::Bytes => stats.bytes,
+        SortKey::Dropped => stats.dropped,
+        SortKey::LastSeen => stats.last_seen_ns,
+    }
+}
+
+fn tunables(tunables: &crate::tunable::Tunables, name: Option<&str>) -> Result<Answer, Refusal> {
+    let rows = ROWS.iter().filter(|row| name.is_none_or(|name| name == row.name));
+    let answers: Vec<TunableAnswer> = rows
+        .map(|row| TunableAnswer {
+            name: row.name.to_owned(),
+            value: tunables.get(row.name).unwrap_or(row.default),
+            default: row.default,
+            low: row.range.0,
+            high: row.range.1,
+            unit: row.unit.to_owned(),
+            help: row.help.to_owned(),
+        })
+        .collect();
+    if answers.is_empty() {
+        let error = format!("no tunable is called `{}`", name.unwrap_or_default());
+        return Err(Refusal::new("not_found", error, "`sensor get` lists them all"));
+    }
+    Ok(Answer::Tunables { tunables: answers })
+}
+
+/// The refusal behind a kernel's.
+pub(super) fn failed(error: &KernelError) -> Refusal {
+    Refusal::new("failed", error.to_string(), "`sensor status` shows what is wrong; the log has more")
+}

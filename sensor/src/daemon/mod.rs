@@ -1,0 +1,330 @@
+//! The daemon: one value that reads the kernel once a tick, lets the engine decide, and carries the difference out.
+//!
+//! Everything it does is a method that takes the time; [`run`] wires the methods to clock, ring, signals and socket.
+
+pub mod protect;
+pub mod run;
+pub mod standing;
+
+mod answer;
+mod change;
+mod enforce;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use sensor_common::address::Address;
+use sensor_common::capacity;
+use sensor_common::event::{ConnectionEvent, UNKNOWN_US};
+use sensor_common::rule::TierLimit;
+use sensor_common::settings::Settings;
+use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::{ABI_VERSION, counter::Counter};
+
+use self::standing::Standing;
+use crate::cli::run::RunOptions;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::network::Network;
+use crate::engine::plan::{Notice, Subject};
+use crate::engine::record::{ConnectionRecord, Snapshot, SourceTotals};
+use crate::engine::time::Time;
+use crate::kernel::clock::Clock;
+use crate::kernel::{Attachment, Counters, Installed, Kernel, KernelError, Terms, Wanted};
+use crate::metrics::Metrics;
+use crate::store::Stored;
+use crate::store::writer::{Batch, Wants, Writer};
+
+/// Ticks between two batches for the store.
+const TICKS_PER_BATCH: u64 = 5;
+
+/// Networks put back into the kernel at start: most of its table, the rest is for new ones.
+const NETWORKS_RESTORED: usize = capacity::NETWORKS as usize / 4 * 3;
+
+/// What a daemon starts with.
+pub struct Parts<K> {
+    pub config: Config,
+    /// The command line, for reloads.
+    pub flags: RunOptions,
+    pub kernel: K,
+    pub clock: Clock,
+    pub stored: Stored,
+    /// `None`: nothing is kept.
+    pub writer: Option<Writer>,
+    /// What the operator should know about the start.
+    pub warnings: Vec<String>,
+    /// Whether the kernel's tables are those of an earlier run.
+    pub reused: bool,
+}
+
+/// See the module.
+pub struct Daemon<K> {
+    config: Config,
+    flags: RunOptions,
+    kernel: K,
+    clock: Clock,
+    engine: Engine,
+    standing: Standing,
+    /// Detectors' rules that an operator took back, and until when they stay away.
+    lifted: BTreeMap<Subject, Time>,
+    /// What this daemon has installed. What the kernel holds besides or instead is drift.
+    believed: BTreeMap<Subject, Terms>,
+    /// What the kernel held at the last look.
+    installed: BTreeMap<Subject, Installed>,
+    /// Rules that the kernel does not take.
+    refused: BTreeMap<Subject, String>,
+    attachment: Option<Attachment>,
+    seed: u64,
+    writer: Option<Writer>,
+    standing_changed: bool,
+    metrics: Metrics,
+    facts: Facts,
+}
+
+/// What is counted and remembered for `status` and metrics.
+#[derive(Default)]
+struct Facts {
+    started: Time,
+    config_loaded: Time,
+    config_error: Option<String>,
+    config_failures: u64,
+    warnings: Vec<String>,
+    ticks: u64,
+    tick_s: f64,
+    last_tick: Option<Time>,
+    elapsed_s: f64,
+    counters: Counters,
+    previous: Counters,
+    /// Sources in the kernel's table at the last tick, sorted.
+    sources: Vec<Address>,
+    sources_evicted: u64,
+    records: u64,
+    drift: u64,
+    campaigns_opened: u64,
+    kernel_error: Option<String>,
+    /// What the regular look at the interface found wrong.
+    detached: Option<String>,
+}
+
+impl<K: Kernel> Daemon<K> {
+    /// Takes up what was stored and writes settings and standing rules to the kernel, before the program is attached.
+    ///
+    /// # Errors
+    /// If the kernel refuses the settings.
+    pub fn new(parts: Parts<K>, now: Time) -> Result<Self, KernelError> {
+        let Parts { config, flags, kernel, clock, stored, writer, warnings, reused } = parts;
+        let Stored { seed, state, standing } = stored;
+        let mut engine = Engine::new(&config.tunables, config.tiers.clone());
+        let networks = state.networks.put.clone();
+        engine.restore(state, now);
+        let mut daemon = Self {
+            standing: Standing::new(&config.allow, standing, now),
+            config,
+            flags,
+            kernel,
+            clock,
+            engine,
+            lifted: BTreeMap::new(),
+            believed: BTreeMap::new(),
+            installed: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            attachment: None,
+            seed,
+            writer,
+            standing_changed: false,
+            metrics: Metrics::new(),
+            facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
+        };
+        daemon.configure()?;
+        if !reused {
+            daemon.remember(networks)?;
+        }
+        daemon.enforce(now);
+        Ok(daemon)
+    }
+
+    /// Tells how the program came to hang on the interface.
+    pub fn attached(&mut self, attachment: Attachment) {
+        self.facts.warnings.extend(attachment.warnings.iter().cloned());
+        self.attachment = Some(attachment);
+    }
+
+    /// The metrics, for the server.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Enters connection records.
+    pub fn observe(&mut self, records: &[ConnectionEvent]) {
+        self.facts.records = self.facts.records.saturating_add(records.len() as u64);
+        for event in records {
+            self.engine.observe(&record(event, &self.clock));
+        }
+    }
+
+    /// One tick: look, decide, carry out.
+    pub fn tick(&mut self, now: Time) {
+        let began = Instant::now();
+        match self.look(now) {
+            Ok(snapshot) => {
+                self.facts.kernel_error = None;
+                if self.standing.expire(now) {
+                    self.standing_changed = true;
+                }
+                self.lifted.retain(|_, until| *until > now);
+                let plan = self.engine.step(now, &snapshot, self.standing.rules());
+                self.journal(&plan.notices);
+                self.enforce(now);
+            }
+            Err(error) => self.note_kernel_error(&error),
+        }
+        self.facts.ticks = self.facts.ticks.saturating_add(1);
+        if self.facts.ticks.is_multiple_of(TICKS_PER_BATCH) {
+            self.store();
+        }
+        self.facts.tick_s = began.elapsed().as_secs_f64();
+        self.record_metrics();
+    }
+
+    /// What the kernel knows.
+    fn look(&mut self, now: Time) -> Result<Snapshot, KernelError> {
+        let counters = self.kernel.counters()?;
+        let sources = self.kernel.sources()?;
+        let connections = counters.get(Counter::Connections);
+        self.facts.previous = std::mem::replace(&mut self.facts.counters, counters);
+        let elapsed = self.facts.last_tick.map_or(0, |before| now.since(before).0);
+        self.facts.elapsed_s = elapsed as f64 / 1e9;
+        self.facts.last_tick = Some(now);
+        self.count_evicted(sources.iter().map(|(source, _)| *source).collect());
+        let sources = sources.iter().map(|(source, stats)| totals(*source, stats, &self.clock)).collect();
+        Ok(Snapshot { sources, connections })
+    }
+
+    /// The kernel's table forgets the least recently seen source for a new one, without a word.
+    fn count_evicted(&mut self, mut sources: Vec<Address>) {
+        sources.sort_unstable();
+        let gone = self.facts.sources.iter().filter(|source| sources.binary_search(source).is_err()).count();
+        self.facts.sources_evicted = self.facts.sources_evicted.saturating_add(gone as u64);
+        self.facts.sources = sources;
+    }
+
+    /// Writes settings, services and tiers to the kernel.
+    fn configure(&mut self) -> Result<(), KernelError> {
+        self.kernel.configure(&wanted(&self.config, self.seed))
+    }
+
+    /// Puts known networks back into the kernel, least recently seen first.
+    fn remember(&mut self, mut networks: Vec<([u8; 16], Network)>) -> Result<(), KernelError> {
+        networks.sort_unstable_by_key(|(octets, network)| (network.last_seen, *octets));
+        let late = networks.split_off(networks.len().saturating_sub(NETWORKS_RESTORED));
+        let stats = |(octets, network): ([u8; 16], Network)| {
+            let first_seen_ns = self.clock.monotonic_ns(network.first_seen);
+            let last_seen_ns = self.clock.monotonic_ns(network.last_seen);
+            (Address { octets }, NetworkStats { first_seen_ns, last_seen_ns })
+        };
+        let late: Vec<_> = late.into_iter().map(stats).collect();
+        self.kernel.remember(&late)
+    }
+
+    /// Hands what changed to the store's thread, if it is ready for more.
+    fn store(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let state = match writer.wants() {
+            Wants::Nothing => return,
+            Wants::Changes => self.engine.changes(),
+            Wants::Everything => self.engine.save(),
+        };
+        let everything = writer.wants() == Wants::Everything;
+        let standing = (self.standing_changed || everything).then(|| self.standing.rows());
+        self.standing_changed = false;
+        writer.put(Batch { state, standing });
+    }
+
+    /// Writes everything to the store; the last act.
+    ///
+    /// # Errors
+    /// If it could not be written; what to tell the operator.
+    pub async fn finish(mut self) -> Result<(), String> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer.finish(Batch { state: self.engine.save(), standing: Some(self.standing.rows()) }).await
+    }
+
+    fn journal(&mut self, notices: &[Notice]) {
+        for Notice { kind, campaign, text } in notices {
+            if *kind == "campaign_opened" {
+                self.facts.campaigns_opened = self.facts.campaigns_opened.saturating_add(1);
+            }
+            tracing::info!(event = kind, campaign, "{text}");
+        }
+    }
+
+    fn note_kernel_error(&mut self, error: &KernelError) {
+        let text = error.to_string();
+        if self.facts.kernel_error.as_ref() != Some(&text) {
+            tracing::error!(event = "kernel_error", "{text}");
+        }
+        self.facts.kernel_error = Some(text);
+    }
+
+    /// Takes the regular look at peers, gateways and the interface.
+    pub fn survey(&mut self, now: Time, survey: protect::Survey, detached: Option<String>) {
+        let before: BTreeSet<Subject> = self.standing.rules().keys().copied().collect();
+        self.standing.protect(now, survey);
+        if !self.standing.rules().keys().eq(before.iter()) {
+            self.enforce(now);
+        }
+        if let Some(why) = &detached
+            && self.facts.detached.is_none()
+        {
+            tracing::error!(event = "detached", "{why}");
+        }
+        self.facts.detached = detached;
+    }
+}
+
+/// What the configuration asks of the packet path.
+fn wanted(config: &Config, seed: u64) -> Wanted {
+    let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let settings = Settings {
+        seed,
+        abi_version: ABI_VERSION,
+        enforce: u32::from(config.enforce),
+        relay_gap_us: small(config.tunables.relay_gap_ms.saturating_mul(1_000)),
+        relay_gap_rtt_percent: small(config.tunables.relay_gap_rtt_percent),
+    };
+    let limits = config
+        .tiers
+        .all()
+        .iter()
+        .map(|tier| TierLimit { connections_per_s: tier.connections_per_s, requests_per_min: tier.requests_per_min });
+    let tiered = config.tiers.prefixes().into_iter().map(|(prefix, tier)| (prefix, small(tier as u64)));
+    Wanted { settings, services: config.services.clone(), limits: limits.collect(), tiered: tiered.collect() }
+}
+
+fn totals(source: Address, stats: &SourceStats, clock: &Clock) -> SourceTotals {
+    SourceTotals {
+        source,
+        connections: stats.connections,
+        requests: stats.requests,
+        first_seen: clock.time(stats.first_seen_ns),
+        last_seen: clock.time(stats.last_seen_ns),
+    }
+}
+
+fn record(event: &ConnectionEvent, clock: &Clock) -> ConnectionRecord {
+    let measured = |us: u32| (us != UNKNOWN_US).then_some(us);
+    ConnectionRecord {
+        at: clock.time(event.at_ns),
+        client: event.client,
+        service: event.service,
+        protocol: event.protocol,
+        fingerprint: event.fingerprint,
+        rtt_us: event.rtt_us,
+        hello_gap_us: measured(event.hello_gap_us),
+        flight_gap_us: measured(event.flight_gap_us),
+        flags: event.flags,
+    }
+}
+

@@ -1,0 +1,160 @@
+//! How the sensor is: the answer to `status`, and one tick's facts for the metrics.
+
+use std::collections::BTreeMap;
+
+use sensor_common::capacity;
+use sensor_common::counter::{Counter, Group};
+
+use super::Daemon;
+use crate::control::protocol::{Rates, Status};
+use crate::engine::plan::Subject;
+use crate::engine::time::Time;
+use crate::kernel::{Attachment, Kernel, XdpMode};
+use crate::metrics::Tick;
+use crate::metrics::tick::{Campaigns, Fill, Rules, Tables};
+
+/// Share of a table, percent, above which it is called nearly full.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+impl<K: Kernel> Daemon<K> {
+    /// The answer to `status`.
+    pub(super) fn status(&self, now: Time) -> Status {
+        let facts = &self.facts;
+        let total = |counter| facts.counters.get(counter);
+        let engine = self.engine.counts();
+        let attached = self.attachment.as_ref();
+        Status {
+            sensor_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            ready: attached.is_some() && facts.ticks > 0,
+            started_at_unix_s: facts.started.unix_s(),
+            uptime_s: now.since(facts.started).as_seconds(),
+            interface: self.config.interface.clone(),
+            xdp_mode: attached.map_or("", |attached| attached.mode.name()).to_owned(),
+            fallback: attached.and_then(|attached| attached.fallback.clone()),
+            mode: if self.config.enforce { "enforce" } else { "dry_run" }.to_owned(),
+            services: self.config.services.clone(),
+            frames: total(Counter::Frames),
+            bytes: total(Counter::Bytes),
+            connections: total(Counter::Connections),
+            requests: total(Counter::RequestsExact).saturating_add(total(Counter::RequestsEstimated)),
+            rates: Rates::between(facts.previous.as_slice(), facts.counters.as_slice(), facts.elapsed_s),
+            dropped: self.group(Group::Drop),
+            would_drop: self.group(Group::WouldDrop),
+            rejects: self.group(Group::Reject),
+            unknown: self.group(Group::Unknown),
+            lost: self.group(Group::Lost),
+            sources_tracked: facts.sources.len() as u64,
+            sources_capacity: u64::from(capacity::SOURCES),
+            sources_evicted: facts.sources_evicted,
+            networks_known: engine.networks,
+            cohorts_followed: engine.cohorts,
+            events_received: facts.records,
+            campaigns_open: engine.campaigns_open,
+            rules: self.kinds(),
+            learning: self.engine.learning(),
+            tick_ms: facts.tick_s * 1e3,
+            config_path: self.config.path.as_ref().map(|path| path.display().to_string()),
+            config_loaded_at_unix_s: facts.config_loaded.unix_s(),
+            config_error: facts.config_error.clone(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn group(&self, group: Group) -> BTreeMap<String, u64> {
+        let of_group = Counter::ALL.iter().filter(|counter| counter.group() == group);
+        of_group.map(|counter| (counter.name().to_owned(), self.facts.counters.get(*counter))).collect()
+    }
+
+    /// Rules in the kernel, by kind.
+    fn kinds(&self) -> BTreeMap<String, u64> {
+        let mut kinds: BTreeMap<String, u64> = ["allow", "deny", "class"].map(|kind| (kind.to_owned(), 0)).into();
+        for subject in self.installed.keys() {
+            if let Some(count) = kinds.get_mut(subject.kind()) {
+                *count += 1;
+            }
+        }
+        kinds
+    }
+
+    /// What an operator should look at.
+    fn warnings(&self) -> Vec<String> {
+        let facts = &self.facts;
+        let mut warnings = facts.warnings.clone();
+        warnings.extend(facts.detached.clone());
+        if let Some(Attachment { fallback: Some(why), .. }) = &self.attachment {
+            warnings.push(format!("generic XDP, which costs more per frame: {why}"));
+        }
+        warnings.extend(facts.config_error.iter().map(|error| format!("the last reload was refused: {error}")));
+        warnings.extend(facts.kernel_error.iter().map(|error| format!("the kernel refuses: {error}")));
+        if let Some((subject, cause)) = self.refused.first_key_value() {
+            let more = self.refused.len();
+            warnings.push(format!("{more} rule(s) not installed, for example on {subject}: {cause}"));
+        }
+        if facts.drift > 0 {
+            let times = facts.drift;
+            warnings.push(format!("somebody else changed the sensor's rules in the kernel {times} time(s); put right"));
+        }
+        for counter in Counter::ALL.iter().filter(|counter| counter.group() == Group::Lost) {
+            let lost = facts.counters.get(*counter);
+            if lost > 0 {
+                warnings.push(format!("{lost} {} lost for want of room", counter.name()));
+            }
+        }
+        let sources = facts.sources.len() as u64;
+        if sources * 100 >= u64::from(capacity::SOURCES) * NEARLY_FULL_PERCENT {
+            warnings.push("the table of sources is nearly full: those seen longest ago are forgotten first".to_owned());
+        }
+        let store = self.writer.as_ref().and_then(|writer| writer.health().error);
+        warnings.extend(store.map(|error| format!("state is not being kept: {error}")));
+        warnings
+    }
+
+    /// Hands one tick's facts to the metrics.
+    pub(super) fn record_metrics(&mut self) {
+        let engine = self.engine.counts();
+        let facts = &self.facts;
+        let learning = self.engine.learning();
+        let count = |is: fn(&Subject) -> bool| self.installed.keys().filter(|subject| is(subject)).count() as u64;
+        let rules = Rules {
+            allow: count(|subject| matches!(subject, Subject::Allow(_))),
+            deny: count(|subject| matches!(subject, Subject::Deny(_))),
+            class: count(|subject| matches!(subject, Subject::Class(_))),
+        };
+        let fill = |entries: u64, capacity: u32| Fill { entries, capacity: u64::from(capacity) };
+        let tunables = &self.config.tunables;
+        let tables = Tables {
+            sources: fill(facts.sources.len() as u64, capacity::SOURCES),
+            allow: fill(rules.allow, capacity::ALLOW),
+            deny: fill(rules.deny, capacity::DENY),
+            classes: fill(rules.class, capacity::CLASSES),
+            tiered: fill(self.config.tiers.prefixes().len() as u64, capacity::TIERED),
+            engine_sources: Fill { entries: engine.sources, capacity: tunables.sources_max },
+            engine_networks: Fill { entries: engine.networks, capacity: tunables.networks_max },
+            engine_cohorts: Fill { entries: engine.cohorts, capacity: tunables.cohorts_max },
+        };
+        let attached = self.attachment.as_ref();
+        self.metrics.record(&Tick {
+            counters: facts.counters.as_slice(),
+            tables,
+            sources_evicted: facts.sources_evicted,
+            campaigns: Campaigns {
+                open: engine.campaigns_open,
+                closed: engine.campaigns_closed,
+                opened: facts.campaigns_opened,
+            },
+            rules,
+            tick_s: facts.tick_s,
+            native: attached.is_some_and(|attached| attached.mode == XdpMode::Native),
+            native_fallback: attached.is_some_and(|attached| attached.fallback.is_some()),
+            enforcing: self.config.enforce && facts.detached.is_none() && facts.kernel_error.is_none(),
+            enforce_configured: self.config.enforce,
+            learning_calm_s: learning.calm_s,
+            learning_needed_s: learning.needed_s,
+            config_loaded_at_unix_s: facts.config_loaded.unix_s(),
+            config_failures: facts.config_failures,
+            drift_repaired: facts.drift,
+            store_errors: self.writer.as_ref().map_or(0, |writer| writer.health().failures),
+        });
+    }
+}
