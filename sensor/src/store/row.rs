@@ -11,7 +11,7 @@ use crate::engine::state::{Rows, State};
 use crate::engine::time::Time;
 
 /// Address of the network to first sight, last sight, and whether it gave its sample.
-const NETWORKS: TableDefinition<'_, [u8; 16], (u64, u64, bool)> = TableDefinition::new("networks");
+const NETWORKS: TableDefinition<'_, [u8; 16], (u64, u64, bool, bool)> = TableDefinition::new("networks");
 
 /// Keys and values in JSON.
 type Documents = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -56,8 +56,9 @@ fn networks(transaction: &ReadTransaction) -> Result<Rows<[u8; 16], Network>, St
     };
     for entry in table.iter()? {
         let (key, value) = entry?;
-        let (first, last, sampled) = value.value();
-        rows.put.push((key.value(), Network { first_seen: Time(first), last_seen: Time(last), sampled }));
+        let (first, last, sampled, suspect) = value.value();
+        let network = Network { first_seen: Time(first), last_seen: Time(last), sampled, suspect };
+        rows.put.push((key.value(), network));
     }
     Ok(rows)
 }
@@ -68,8 +69,8 @@ fn write_networks(transaction: &WriteTransaction, rows: &Rows<[u8; 16], Network>
     }
     let mut table = transaction.open_table(NETWORKS)?;
     for (key, network) in &rows.put {
-        let Network { first_seen, last_seen, sampled } = network;
-        table.insert(key, (first_seen.0, last_seen.0, *sampled))?;
+        let Network { first_seen, last_seen, sampled, suspect } = network;
+        table.insert(key, (first_seen.0, last_seen.0, *sampled, *suspect))?;
     }
     for key in &rows.gone {
         table.remove(key)?;
