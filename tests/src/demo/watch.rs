@@ -13,7 +13,7 @@ use crate::lab::sensor::Sensor;
 /// What the demo reads of `sensor status --json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) version: String,
+    pub(crate) sensor_version: String,
     pub(crate) xdp_mode: String,
     pub(crate) mode: String,
     pub(crate) frames: u64,
