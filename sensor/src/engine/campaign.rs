@@ -218,9 +218,10 @@ impl Campaign {
         }
     }
 
-    /// Takes a stored campaign up again after the daemon was down for so long.
+    /// Takes a stored campaign up again after the daemon was down for so long. Its networks have to show themselves
+    /// anew, so its quiet time begins anew.
     pub(super) fn resume(&mut self, down: Span, now: Time) {
-        self.last_new = (self.last_new + down).min(now);
+        self.last_new = now;
         self.last_clear = (self.last_clear + down).min(now);
         self.onset = self.onset.min(now);
         self.newer_than = self.newer_than.min(self.onset);
@@ -228,6 +229,13 @@ impl Campaign {
         self.own_direct = self.own_direct.sane(Length::TenMinutes, now);
         self.trail_step = self.trail_step.max(Span::seconds(10));
         self.trail.truncate(TRAIL_MAX - 1);
+    }
+
+    /// Ends it, and lets go of what only an open campaign needs.
+    pub(super) fn close(&mut self, now: Time) {
+        self.closed = Some(now);
+        self.caught = BTreeSet::new();
+        self.members = Members::default();
     }
 
     /// How many of its networks connected over a relay within `quiet`, counted up to `enough`.

@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod cohort;
 pub mod decay;
 pub mod decide;
+mod deny;
 pub mod detect;
 mod enforce;
 mod explain;
@@ -48,7 +49,7 @@ use self::time::{Span, Time};
 use self::window::Window;
 use crate::tunable::Tunables;
 
-pub use self::enforce::Offence;
+pub use self::deny::Offence;
 pub use self::explain::Account;
 pub use self::view::Counts;
 

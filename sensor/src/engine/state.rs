@@ -11,11 +11,12 @@ use super::baseline::Baseline;
 use super::bounded::Bounded;
 use super::campaign::Campaign;
 use super::cohort::{Cohort, CohortKey};
-use super::enforce::Offence;
+use super::deny::Offence;
 use super::network::Network;
 use super::plan::{Origin, Rule, Subject};
 use super::source::Source;
 use super::time::{Span, Time};
+use super::window::{Length, Window};
 use super::{END, Engine};
 
 /// Changed keys kept apart; beyond it the whole table is written.
@@ -103,6 +104,9 @@ pub struct Meta {
     /// What is normal for all cohorts together.
     pub overall: Baseline,
     pub next_campaign: u64,
+    /// Completed handshakes, and those that class rules matched, in the last ten minutes.
+    pub completed: Window,
+    pub matched: Window,
 }
 
 /// Everything, or what changed.
@@ -170,6 +174,8 @@ impl Engine {
         self.calm = meta.calm;
         self.overall = meta.overall.sane(now);
         self.next_campaign = self.next_campaign.max(meta.next_campaign);
+        self.completed = meta.completed.sane(Length::TenMinutes, now);
+        self.matched = meta.matched.sane(Length::TenMinutes, now);
         let mut networks = networks.put;
         networks.sort_by_key(|(address, network)| (network.last_seen, *address));
         for (octets, network) in networks {
@@ -208,6 +214,8 @@ impl Engine {
             calm: self.calm,
             overall: self.overall,
             next_campaign: self.next_campaign,
+            completed: self.completed,
+            matched: self.matched,
         }
     }
 

@@ -104,7 +104,10 @@ fn campaign_answer(campaign: &Campaign) -> control::Campaign {
         detector: campaign.detector.clone(),
         service: campaign.cohort.service,
         protocol: protocol::name(campaign.protocol).to_owned(),
-        fingerprint: format!("{:016x}", campaign.cohort.fingerprint),
+        fingerprint: match campaign.cohort.is_whole_service() {
+            true => "any".to_owned(),
+            false => format!("{:016x}", campaign.cohort.fingerprint),
+        },
         onset_unix_s: campaign.onset.unix_s(),
         opened_at_unix_s: campaign.opened.unix_s(),
         closed_at_unix_s: campaign.closed.map(Time::unix_s),

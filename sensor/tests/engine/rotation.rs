@@ -2,9 +2,11 @@
 
 use crate::scenario::{CLIENT, Fate, SERVICE, START, World, calm, home, prefix, quick};
 use sensor::engine::plan::Subject;
+use sensor::engine::record::ConnectionRecord;
 use sensor::engine::time::Span;
 use sensor::tunable::Tunables;
 use sensor_common::address::Address;
+use sensor_common::event::{flag, protocol};
 use sensor_common::rule::ClassKey;
 
 const CLASS: Subject = Subject::Class(ClassKey::new(SERVICE, CLIENT));
@@ -295,6 +297,36 @@ fn an_empty_handshake_does_not_use_a_network_up() {
     world.tick();
     rotate(&mut world, 20, 15, 300);
     assert_eq!(world.noticed("campaign_opened"), 1);
+}
+
+#[test]
+fn forged_and_repeated_records_are_no_evidence() {
+    let mut world = World::new(&quick(15));
+    calm(&mut world, 25, 3, 0);
+    let record = |world: &World, n: u64, flags: u32| ConnectionRecord {
+        at: world.now,
+        client: home(100, n),
+        service: SERVICE,
+        protocol: protocol::TLS,
+        fingerprint: CLIENT,
+        rtt_us: 20_000,
+        hello_gap_us: None,
+        flight_gap_us: Some(80_000),
+        flags,
+    };
+    let relayed = flag::GAP_SAMPLE | flag::GAP_FLAGGED;
+    for n in 0..300 {
+        // Without a completed handshake anybody may have sent it.
+        world.engine.observe(&record(&world, n, relayed));
+        // One of the same network, over and over.
+        world.engine.observe(&record(&world, 500, relayed | flag::ESTABLISHED));
+        if n % 15 == 14 {
+            world.tick();
+        }
+    }
+    assert_eq!(world.noticed("campaign_opened"), 0);
+    assert!(world.engine.counts().records_repeated >= 270);
+    assert_eq!(world.engine.source(&home(100, 500)).gap_samples, 20);
 }
 
 #[test]
