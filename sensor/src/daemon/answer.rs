@@ -22,6 +22,15 @@ impl<K: Kernel> Daemon<K> {
     /// # Errors
     /// A refusal that says what to do next.
     pub fn answer(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
+        let answer = self.carry_out(request, now);
+        // What an operator decided must not wait for the next batch.
+        if self.standing_changed {
+            self.store();
+        }
+        answer
+    }
+
+    fn carry_out(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
         match request {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
             Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref()),

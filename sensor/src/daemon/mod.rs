@@ -181,7 +181,7 @@ impl<K: Kernel> Daemon<K> {
             Err(error) => self.note_kernel_error(&error),
         }
         self.facts.ticks = self.facts.ticks.saturating_add(1);
-        if self.facts.ticks.is_multiple_of(TICKS_PER_BATCH) {
+        if self.facts.ticks.is_multiple_of(TICKS_PER_BATCH) || self.standing_changed {
             self.store();
         }
         self.facts.tick_s = began.elapsed().as_secs_f64();
@@ -228,7 +228,7 @@ impl<K: Kernel> Daemon<K> {
         self.kernel.remember(&late)
     }
 
-    /// Hands what changed to the store's thread, if it is ready for more.
+    /// Hands what changed to the store's thread, if it is ready for more; the next tick tries again otherwise.
     fn store(&mut self) {
         let Some(writer) = &self.writer else { return };
         let state = match writer.wants() {
@@ -328,3 +328,5 @@ fn record(event: &ConnectionEvent, clock: &Clock) -> ConnectionRecord {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -173,10 +173,10 @@ mod tests {
     fn the_peers_of_ssh_sessions_are_found() {
         let both: Vec<_> = sockets(TCP).into_iter().chain(sockets(TCP6)).collect();
         let none = BTreeSet::new();
-        let by_port = ["2001:db8::2", "198.51.100.5", "203.0.113.9"];
+        let by_port = ["198.51.100.5", "203.0.113.9", "2001:db8::2"];
         assert_eq!(names(&ssh_peers(&both, None, &none)), by_port, "port 22, mapped addresses too, no loopback");
         let other_port = ssh_peers(&both, Some("192.0.2.77 4711 10.0.0.10 2222"), &none);
-        let expected = ["2001:db8::2", "192.0.2.77", "198.51.100.5", "198.51.100.8", "203.0.113.9"];
+        let expected = ["192.0.2.77", "198.51.100.5", "198.51.100.8", "203.0.113.9", "2001:db8::2"];
         assert_eq!(names(&other_port), expected, "the session's own peer, and its port");
         let held = ssh_peers(&both, None, &BTreeSet::from([102]));
         assert!(names(&held).contains(&"198.51.100.7".to_owned()), "a socket that sshd holds, on any port");

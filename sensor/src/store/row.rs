@@ -10,8 +10,12 @@ use crate::engine::network::Network;
 use crate::engine::state::{Rows, State};
 use crate::engine::time::Time;
 
-/// Address of the network to first sight, last sight, and whether it gave its sample.
-const NETWORKS: TableDefinition<'_, [u8; 16], (u64, u64, bool, bool)> = TableDefinition::new("networks");
+/// Address of the network to first sight, last sight, and flags.
+const NETWORKS: TableDefinition<'_, [u8; 16], (u64, u64, u8)> = TableDefinition::new("networks");
+
+/// Flags of a network.
+const SAMPLED: u8 = 1;
+const SUSPECT: u8 = 1 << 1;
 
 /// Keys and values in JSON.
 type Documents = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -56,8 +60,13 @@ fn networks(transaction: &ReadTransaction) -> Result<Rows<[u8; 16], Network>, St
     };
     for entry in table.iter()? {
         let (key, value) = entry?;
-        let (first, last, sampled, suspect) = value.value();
-        let network = Network { first_seen: Time(first), last_seen: Time(last), sampled, suspect };
+        let (first, last, flags) = value.value();
+        let network = Network {
+            first_seen: Time(first),
+            last_seen: Time(last),
+            sampled: flags & SAMPLED != 0,
+            suspect: flags & SUSPECT != 0,
+        };
         rows.put.push((key.value(), network));
     }
     Ok(rows)
@@ -69,8 +78,9 @@ fn write_networks(transaction: &WriteTransaction, rows: &Rows<[u8; 16], Network>
     }
     let mut table = transaction.open_table(NETWORKS)?;
     for (key, network) in &rows.put {
-        let Network { first_seen, last_seen, sampled, suspect } = network;
-        table.insert(key, (first_seen.0, last_seen.0, *sampled, *suspect))?;
+        let Network { first_seen, last_seen, sampled, suspect } = *network;
+        let flags = if sampled { SAMPLED } else { 0 } | if suspect { SUSPECT } else { 0 };
+        table.insert(key, (first_seen.0, last_seen.0, flags))?;
     }
     for key in &rows.gone {
         table.remove(key)?;

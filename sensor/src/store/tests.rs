@@ -17,7 +17,7 @@ fn folder() -> TempDir {
 }
 
 fn batch() -> Batch {
-    let network = Network { first_seen: Time(5), last_seen: Time(9), sampled: true };
+    let network = Network { first_seen: Time(5), last_seen: Time(9), sampled: true, suspect: true };
     let mut state = State::default();
     state.meta.calm = Span::seconds(77);
     state.networks = Rows { put: vec![(Address::v4([192, 0, 2, 0]).octets, network)], ..Rows::default() };
