@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sensor::control::client::{CallError, call};
 use sensor::control::protocol::{Answer, Request, SortKey, VERSION};
+use sensor::control::route::ROUTES;
 use sensor::control::server;
 use stub::Stub;
 use tokio::runtime::Runtime;
@@ -143,6 +144,18 @@ fn curl_needs_no_headers() {
     let answer = raw(&stub, &get("/v1/sources"));
     assert!(answer.contains(r#"{"version":1,"sources":[{"source":"203.0.113.7""#), "{answer}");
     assert_eq!(stub.asked(), [Request::Sources { limit: 20, sort: SortKey::Requests, tier: None }]);
+}
+
+#[test]
+fn every_listed_route_is_there() {
+    let stub = Stub::start();
+    for route in ROUTES {
+        let answer = raw(&stub, &if route.method == "GET" { get(route.path) } else { post(route.path, "{}") });
+        let gone = answer.starts_with("HTTP/1.1 404 ") || answer.starts_with("HTTP/1.1 405 ");
+        assert!(!gone, "{} {}: {answer}", route.method, route.path);
+    }
+    let lost = raw(&stub, &get("/"));
+    assert!(ROUTES.iter().all(|route| lost.contains(route.path)), "the way is not shown: {lost}");
 }
 
 #[test]

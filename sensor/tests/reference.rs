@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use sensor::cli::command::command;
+use sensor::control::route::ROUTES;
 use sensor::exit::Code;
 use sensor::metrics::{Metrics, SERIES_MAX};
 use sensor::tunable::ROWS;
@@ -130,7 +131,16 @@ fn cli() {
         let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
         let _ = write!(body, "\n## sensor {}\n\n```text\n{}\n```\n", verb.get_name(), help.trim_end());
     }
-    let _ =
-        write!(body, "\n## Routes of the control socket\n\n{}\n", sensor::control::route::ROUTES.replace(", ", "\n\n"));
+    body.push_str(
+        "\n## Routes of the control socket\n\nHTTP/1 with JSON. Parameters of a `GET` stand in the query, fields of a \
+         `POST` in a JSON object; those in brackets may be left out, others are refused. A request that is not carried \
+         out is answered with a 4xx or 5xx status and `{\"code\", \"error\", \"hint\"}`.\n\n\
+         | route | parameters | |\n|---|---|---|\n",
+    );
+    for route in ROUTES {
+        let _ = writeln!(body, "| `{} {}` | {} | {} |", route.method, route.path, route.fields, route.meaning);
+    }
+    let block = r#"curl --unix-socket /run/sensor/control.sock http://sensor/v1/block -d '{"prefix":"203.0.113.0/24","ttl_s":600}'"#;
+    let _ = write!(body, "\n```sh\n{block}\n```\n");
     hold("cli.md", "Command line", &body);
 }

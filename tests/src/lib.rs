@@ -6,6 +6,7 @@ pub mod demo;
 pub mod frame;
 pub mod lab;
 pub mod model;
+pub mod prometheus;
 pub mod query;
 pub mod relay;
 pub mod require;

@@ -11,9 +11,41 @@ pub const MOST_SOURCES: usize = 10_000;
 /// Life of an operator's block unless a time is given, seconds.
 pub const DEFAULT_BLOCK_TTL_S: u64 = 3600;
 
-/// Every route, for the answer to a path that does not exist.
-pub const ROUTES: &str = "GET /v1/status /v1/sources /v1/campaigns /v1/rules /v1/explain /v1/tunables, \
-                          POST /v1/allow /v1/disallow /v1/block /v1/unblock /v1/set /v1/reload";
+/// One route of the control socket.
+#[derive(Debug)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    /// Query parameters of a `GET`, fields of a `POST`'s JSON object; those in brackets may be left out.
+    pub fields: &'static str,
+    pub meaning: &'static str,
+}
+
+const fn route(method: &'static str, path: &'static str, fields: &'static str, meaning: &'static str) -> Route {
+    Route { method, path, fields, meaning }
+}
+
+/// Every route, in the order of the reference page.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/v1/status", "", "How the sensor is."),
+    route("GET", "/v1/sources", "[limit] [sort] [tier]", "Sources with the most traffic."),
+    route("GET", "/v1/campaigns", "[all]", "Campaigns; `all=true` with the closed ones."),
+    route("GET", "/v1/rules", "[kind]", "Rules in the kernel: `allow`, `deny` or `class`."),
+    route("GET", "/v1/explain", "subject", "What is decided about an address, a prefix or a campaign."),
+    route("GET", "/v1/tunables", "[name]", "Tunables in force."),
+    route("POST", "/v1/allow", "prefix [note] [ttl_s]", "Never refuse a prefix."),
+    route("POST", "/v1/disallow", "prefix", "Take an allow back."),
+    route("POST", "/v1/block", "prefix [reason] [ttl_s] [force]", "Refuse a prefix; for an hour unless told."),
+    route("POST", "/v1/unblock", "prefix", "Take a refusal back."),
+    route("POST", "/v1/set", "name value", "Change a tunable."),
+    route("POST", "/v1/reload", "", "Read the configuration file again."),
+];
+
+/// The routes in one line, for answers to requests that meet none.
+pub(super) fn listed() -> String {
+    let each = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path));
+    each.collect::<Vec<_>>().join(", ")
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::listen::{self, Limits};
 use super::protocol::{Answer, Refusal, Request, VERSION, Versioned};
-use super::route::{self, ROUTES};
+use super::route;
 use super::validate;
 use crate::exit::{Code, Failure};
 
@@ -127,7 +127,7 @@ pub async fn serve(socket: ControlSocket, daemon: mpsc::Sender<Call>) {
     drop(file);
 }
 
-/// The routes of [`ROUTES`].
+/// The routes of [`route::ROUTES`].
 fn router(daemon: mpsc::Sender<Call>) -> Router {
     Router::new()
         .route("/v1/status", get(|State(daemon): State<Daemon>| ask(daemon, Ok(Request::Status))))
@@ -143,10 +143,14 @@ fn router(daemon: mpsc::Sender<Call>) -> Router {
         .route("/v1/set", post(set))
         .route("/v1/reload", post(reload))
         .fallback(|| async {
-            refuse(StatusCode::NOT_FOUND, Refusal::new("not_found", "no such path", format!("there are {ROUTES}")))
+            refuse(
+                StatusCode::NOT_FOUND,
+                Refusal::new("not_found", "no such path", format!("there are {}", route::listed())),
+            )
         })
         .method_not_allowed_fallback(|| async {
-            let refusal = Refusal::new("invalid", "this path takes another method", format!("there are {ROUTES}"));
+            let refusal =
+                Refusal::new("invalid", "this path takes another method", format!("there are {}", route::listed()));
             refuse(StatusCode::METHOD_NOT_ALLOWED, refusal)
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -220,7 +224,8 @@ type Unread = (StatusCode, Refusal);
 
 fn asked<T>(query: Asked<T>) -> Result<T, Unread> {
     query.map(|Query(query)| query).map_err(|rejection| {
-        let refusal = Refusal::new("invalid", rejection.body_text(), "names and values are in docs/reference/cli.md");
+        let refusal =
+            Refusal::new("invalid", rejection.body_text(), "parameters and their values are in docs/reference/cli.md");
         (StatusCode::BAD_REQUEST, refusal)
     })
 }
