@@ -25,6 +25,8 @@ use super::{Executor, Observation, RelativeNs, World};
 const FIRST_BUFFER_BYTES: usize = 3_520;
 /// When virtual time starts, nanoseconds: late enough that no rule of a test begins before 0.
 const START_NS: u64 = 1_000_000_000_000_000;
+/// No two frames come at the same time, nanoseconds.
+const FRAME_NS: u64 = 1_000;
 
 /// A frame in memory.
 pub struct Bytes {
@@ -299,7 +301,7 @@ impl Executor for Host {
 
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = u64::try_from(after.as_nanos()).expect("tests last less than centuries");
-        self.now_ns = self.now_ns.saturating_add(after);
+        self.now_ns = self.now_ns.saturating_add(after).saturating_add(FRAME_NS);
         let frame = Bytes { bytes: frame.to_vec(), first_buffer: frame.len().min(FIRST_BUFFER_BYTES) };
         self.verdict = judge(&frame, &self.memory, self.now_ns);
         self.memory.settle();

@@ -170,6 +170,23 @@ impl Observation {
         self
     }
 
+    /// What differs from another observation, line by line; `None` if nothing does.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self == other {
+            return None;
+        }
+        let (left, right) = (format!("{self:#?}"), format!("{other:#?}"));
+        let lines: Vec<String> = left
+            .lines()
+            .zip(right.lines())
+            .filter(|(left, right)| left != right)
+            .map(|(left, right)| format!("{} <> {}", left.trim(), right.trim()))
+            .take(12)
+            .collect();
+        Some(if lines.is_empty() { "one of them has more entries".to_owned() } else { lines.join("; ") })
+    }
+
     /// How far one counter moved.
     #[must_use]
     pub fn count(&self, counter: Counter) -> u64 {
