@@ -22,3 +22,6 @@ pub const EVENTS_BYTES: u32 = 4 << 20;
 pub const SEGMENT_BYTES: usize = 16_384;
 /// Steps one segment may take in the stream parser; each byte of it costs at most one.
 pub const SEGMENT_STEPS: u32 = 16_384;
+/// Offsets in a frame beyond which no header is read: a header that lies deeper is not followed. Small, because
+/// the verifier wants a bound.
+pub const HEADERS_END: usize = 0x3fff;

@@ -106,7 +106,7 @@ counters! {
     /// Source over its tier's requests per minute.
     WouldDropRequestLimit = "request_limit" in WouldDrop,
 
-    /// No pure acknowledgement of the server's flight came before the client's next one.
+    /// No pure acknowledgement came before the flight that is timed.
     UnknownNoAck = "no_pure_ack" in Unknown,
     /// Sender timestamps contradict arrival times.
     UnknownTimestamps = "timestamps_disagree" in Unknown,

@@ -113,7 +113,7 @@ pub mod flag {
     pub const NEW_NETWORK: u32 = 1 << 12;
     /// The stream contradicted its protocol, or went beyond the parser's limits.
     pub const MALFORMED: u32 = 1 << 13;
-    /// No pure acknowledgement came before the client's second flight.
+    /// No pure acknowledgement came before the flight that is timed: TLS the second, plaintext the first.
     pub const NO_PURE_ACK: u32 = 1 << 14;
     /// Data came with the SYN (TCP Fast Open): no gap can be measured.
     pub const FAST_OPEN: u32 = 1 << 15;

@@ -27,7 +27,7 @@ plain! {
         pub second_start_ns: u64,
         /// Start of the current one-minute window of the request limit.
         pub minute_start_ns: u64,
-        /// Connection attempts in the current second.
+        /// Handshakes completed in the current second. Attempts do not count: anybody can send them in its name.
         pub second_connections: u32,
         /// Requests in the current minute.
         pub minute_requests: u32,

@@ -3,12 +3,9 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
-use sensor_common::capacity::SEGMENT_BYTES;
+use sensor_common::capacity::{HEADERS_END, SEGMENT_BYTES};
 use sensor_common::stream::Buffer;
 use sensor_common::tables::Frame;
-
-/// Offsets at and beyond this are not read: the verifier wants a small bound, headers end long before.
-const OFFSET_MAX: usize = 0x3fff;
 
 /// One frame.
 pub(crate) struct Packet {
@@ -64,10 +61,10 @@ impl Frame for Packet {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset > OFFSET_MAX {
+        if offset > HEADERS_END {
             return None;
         }
-        let start = self.start() + (offset & OFFSET_MAX);
+        let start = self.start() + (offset & HEADERS_END);
         let end = start + N;
         // LLVM turns `start + 1 > end` into `start >= end`, from which the verifier learns nothing.
         let end = if N == 1 { core::hint::black_box(end) } else { end };

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod delay;
 pub mod demo;
+pub mod executor;
 pub mod frame;
 pub mod lab;
 pub mod model;

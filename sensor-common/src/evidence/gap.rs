@@ -31,13 +31,19 @@ pub(super) fn first_flight<T: Tables>(context: &Context<'_, T>, connection: &mut
     }
     connection.stage = stage::HELLO;
     connection.hello_ack = context.segment.ack;
+    // The handshake's own acknowledgement was lost or left out: there is nothing to measure from.
+    if connection.established_ns == context.segment.now_ns {
+        return;
+    }
     let arrival = microseconds(context.segment.now_ns.saturating_sub(connection.established_ns));
     let sample = measure(context, connection, connection.established_tsval, arrival);
-    if let Sample::Direct(us) | Sample::Relayed(us) = sample {
-        connection.hello_gap_us = us;
-    }
-    if matches!(sample, Sample::Relayed(_)) {
-        connection.flags |= flag::HELLO_GAP_FLAGGED;
+    match sample {
+        Sample::Direct(us) => connection.hello_gap_us = us,
+        Sample::Relayed(us) => {
+            connection.hello_gap_us = us;
+            connection.flags |= flag::HELLO_GAP_FLAGGED;
+        }
+        Sample::Contradiction => connection.flags |= flag::TIMESTAMPS_DISAGREE,
     }
 }
 
@@ -59,7 +65,10 @@ pub(super) fn second_flight<T: Tables>(context: &Context<'_, T>, connection: &mu
     }
     let arrival = microseconds(context.segment.now_ns.saturating_sub(connection.flight_ack_ns));
     match measure(context, connection, connection.flight_ack_tsval, arrival) {
-        Sample::Direct(us) | Sample::Relayed(us) => connection.flight_gap_us = us,
+        Sample::Direct(us) | Sample::Relayed(us) => {
+            connection.flight_gap_us = us;
+            connection.flags &= !flag::TIMESTAMPS_DISAGREE;
+        }
         Sample::Contradiction => {
             connection.flags |= flag::TIMESTAMPS_DISAGREE;
             context.tables.count(Counter::UnknownTimestamps, 1);
@@ -76,6 +85,9 @@ pub(super) fn settle<T: Tables>(context: &Context<'_, T>, connection: &mut Conne
         _ => UNKNOWN_US,
     };
     if us == UNKNOWN_US {
+        if connection.protocol == protocol::HTTP1 {
+            give_up(context, connection);
+        }
         return false;
     }
     connection.flags |= flag::GAP_SAMPLE;
@@ -83,6 +95,17 @@ pub(super) fn settle<T: Tables>(context: &Context<'_, T>, connection: &mut Conne
         connection.flags |= flag::GAP_FLAGGED;
     }
     true
+}
+
+/// Says why a plaintext connection has no sample.
+#[inline(always)]
+fn give_up<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
+    if connection.flags & flag::TIMESTAMPS_DISAGREE != 0 {
+        context.tables.count(Counter::UnknownTimestamps, 1);
+    } else if connection.flags & flag::FAST_OPEN == 0 {
+        connection.flags |= flag::NO_PURE_ACK;
+        context.tables.count(Counter::UnknownNoAck, 1);
+    }
 }
 
 /// The gap from which on this connection counts as relayed, microseconds.

@@ -21,6 +21,10 @@ use crate::wire::{Segment, timestamp};
 /// One second and one minute, the windows of the per-source limits, nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
+/// How long after its latest segment an open connection is taken to be alive, nanoseconds.
+const ALIVE_NS: u64 = MINUTE_NS;
+/// Pieces of [`SEGMENT_BYTES`] in the longest segment (one that the receive path has merged).
+const PIECES: usize = 4;
 
 /// One segment to a watched service, and where to look things up.
 pub(crate) struct Context<'a, T: Tables> {
@@ -61,10 +65,20 @@ pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStat
     if !context.segment.has_ack() || context.segment.has_syn() {
         return Verdict::Pass;
     }
-    if connection.stage == stage::SYN && !establish(context, connection, source) {
-        return Verdict::Pass;
+    if context.segment.length > 0 && is_refused(context, connection) && !context.allowed() {
+        return context.refuse(DropReason::from_code(connection.refused_by));
     }
-    if after(context.segment.ack, connection.ack) {
+    if connection.stage == stage::SYN {
+        if !completes(context, connection) {
+            return Verdict::Pass;
+        }
+        // Many handshakes may be under way at once: then their end is where the limit holds.
+        if context.settings.enforce != 0 && at_connection_limit(context, source) {
+            return context.refuse(DropReason::ConnectionLimit);
+        }
+        establish(context, connection, source);
+    }
+    if is_current(context.segment, connection) {
         connection.ack = context.segment.ack;
     }
     let verdict = if context.segment.length > 0 {
@@ -75,13 +89,32 @@ pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStat
     };
     if context.segment.has_fin() {
         let end = context.segment.seq.wrapping_add(context.segment.length);
-        if end == connection.next_seq {
+        if ends(context, connection, end) {
             connection.next_seq = end.wrapping_add(1);
+            connection.flags |= flag::CLOSED;
+            report(context, connection);
         }
-        connection.flags |= flag::CLOSED;
-        report(context, connection);
     }
     verdict
+}
+
+/// Whether the segment stands where the stream has come to, or carries it on. What it acknowledges is believed.
+#[inline(always)]
+fn is_current(segment: &Segment, connection: &Connection) -> bool {
+    let end = segment.seq.wrapping_add(segment.length);
+    segment.seq == connection.next_seq || !after(segment.seq, connection.next_seq) && after(end, connection.next_seq)
+}
+
+/// Whether the server would take a FIN or RST here: in order. Where the order is lost, or payload was refused so that
+/// the client is ahead, any will do.
+#[inline(always)]
+fn ends<T: Tables>(context: &Context<'_, T>, connection: &Connection, seq: u32) -> bool {
+    seq == connection.next_seq || connection.flags & flag::STREAM_GAP != 0 || is_refused(context, connection)
+}
+
+#[inline(always)]
+fn is_refused<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> bool {
+    connection.refused_until_ns > context.segment.now_ns
 }
 
 /// A connection attempt.
@@ -89,14 +122,15 @@ pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStat
 fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
     let tables = context.tables;
     tables.count(Counter::Syns, 1);
-    if over_connection_limit(context, source) {
+    if at_connection_limit(context, source) {
         return context.refuse(DropReason::ConnectionLimit);
     }
     if let Some(known) = tables.connection(&context.segment.key)
-        && known.isn == context.segment.seq
         && known.started_ns != 0
+        && (known.isn == context.segment.seq || is_alive(context, known))
     {
-        // A retransmitted SYN changes nothing.
+        // A retransmitted SYN changes nothing. Neither does one in the midst of a connection: the server answers it
+        // with a challenge and goes on (RFC 5961 section 4); taken for a new start, it would hide what follows.
         return Verdict::Pass;
     }
     let Some(connection) = tables.open_connection(&context.segment.key) else {
@@ -112,33 +146,41 @@ fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdic
         // RFC 7413: the client speaks first, so nothing can be timed.
         connection.flags |= flag::FAST_OPEN;
         consume(context, connection, 0);
+        connection.next_seq = connection.next_seq.wrapping_add(context.segment.length);
     }
     Verdict::Pass
 }
 
+/// Whether the server is likely to hold this connection open still.
 #[inline(always)]
-fn over_connection_limit<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> bool {
-    let Some(limits) = context.tables.limits(&context.segment.client) else { return false };
-    if limits.connections_per_s == 0 || context.allowed() {
-        return false;
-    }
-    if context.segment.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
-        source.second_start_ns = context.segment.now_ns;
-        source.second_connections = 0;
-    }
-    source.second_connections = source.second_connections.saturating_add(1);
-    source.second_connections > limits.connections_per_s
+fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) -> bool {
+    let idle = context.segment.now_ns.saturating_sub(known.last_seen_ns);
+    known.stage != stage::SYN && known.flags & flag::CLOSED == 0 && (idle < ALIVE_NS || is_refused(context, known))
 }
 
-/// Completes the handshake; `false` if this segment does not.
-#[inline(never)]
-fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> bool {
-    let tables = context.tables;
+/// Whether the source has completed all the handshakes that its tier allows in this second. Attempts do not count:
+/// anybody can send them in its name.
+#[inline(always)]
+fn at_connection_limit<T: Tables>(context: &Context<'_, T>, source: &SourceStats) -> bool {
+    let Some(limits) = context.tables.limits(&context.segment.client) else { return false };
+    limits.connections_per_s != 0
+        && !context.allowed()
+        && context.segment.now_ns.saturating_sub(source.second_start_ns) < SECOND_NS
+        && source.second_connections >= limits.connections_per_s
+}
+
+/// Whether this segment completes the handshake.
+#[inline(always)]
+fn completes<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> bool {
     // With TCP Fast Open the server may not have taken the data in the SYN.
     let first = connection.isn.wrapping_add(1);
-    if context.segment.seq != connection.next_seq && context.segment.seq != first {
-        return false;
-    }
+    context.segment.seq == connection.next_seq || context.segment.seq == first
+}
+
+/// Completes the handshake.
+#[inline(never)]
+fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) {
+    let tables = context.tables;
     connection.established_ns = context.segment.now_ns;
     connection.rtt_us = microseconds(context.segment.now_ns.saturating_sub(connection.started_ns));
     connection.ack = context.segment.ack;
@@ -153,6 +195,11 @@ fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, s
     }
     tables.count(Counter::Connections, 1);
     tables.add(&mut source.connections, 1);
+    if context.segment.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
+        source.second_start_ns = context.segment.now_ns;
+        source.second_connections = 0;
+    }
+    source.second_connections = source.second_connections.saturating_add(1);
     match tables.network(&context.segment.network, context.segment.now_ns) {
         Some((network, true)) => {
             network.last_seen_ns = context.segment.now_ns;
@@ -161,16 +208,18 @@ fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, s
         Some((network, false)) => network.last_seen_ns = context.segment.now_ns,
         None => tables.count(Counter::LostNetworks, 1),
     }
-    true
+    // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
+    // next payload on: these are with the server already.
+    let _ = count_requests(context, connection, source);
 }
 
 /// A reset ends the connection, if it is one that the server would take (RFC 5961 section 3).
 #[inline(always)]
 fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
-    if context.segment.seq == connection.next_seq {
+    if ends(context, connection, context.segment.seq) {
         connection.flags |= flag::CLOSED;
         report(context, connection);
-        if connection.refused_until_ns == 0 {
+        if !is_refused(context, connection) {
             context.tables.close_connection(&context.segment.key);
         }
     }
@@ -181,7 +230,8 @@ fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Ve
 #[inline(always)]
 fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     let tcp = context.segment;
-    if connection.stage != stage::HELLO || tcp.has_fin() || !after(tcp.ack, connection.hello_ack) {
+    let expected = connection.stage == stage::HELLO && tcp.seq == connection.next_seq;
+    if !expected || tcp.has_fin() || !after(tcp.ack, connection.hello_ack) {
         return;
     }
     // The first one: later ones may be delayed together with the client's flight (relay-gap rule).
@@ -196,9 +246,6 @@ fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection)
 /// A segment with payload.
 #[inline(never)]
 fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> Verdict {
-    if connection.refused_until_ns > context.segment.now_ns && !context.allowed() {
-        return context.refuse(DropReason::from_code(connection.refused_by));
-    }
     let end = context.segment.seq.wrapping_add(context.segment.length);
     if !after(end, connection.next_seq) {
         // A retransmission: it was looked at when it came first.
@@ -233,7 +280,7 @@ fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, kno
     let fresh = length.saturating_sub(known);
     connection.bytes = connection.bytes.saturating_add(u64::from(fresh));
     connection.found = 0;
-    let offset = (context.segment.payload + known) as usize;
+    let mut offset = context.segment.payload.saturating_add(known) as usize;
     if connection.protocol == protocol::NONE {
         match context.frame.read::<1>(offset) {
             Some([first]) => stream::start(connection, first),
@@ -243,23 +290,34 @@ fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, kno
             context.tables.count(Counter::UnknownProtocol, 1);
         }
     }
-    let skipped = stream::skippable(connection).min(fresh);
-    if skipped > 0 {
-        stream::skip(connection, skipped);
+    let mut rest = fresh;
+    for _ in 0..PIECES {
+        if connection.protocol == protocol::OTHER {
+            return;
+        }
+        let skipped = stream::skippable(connection).min(rest);
+        if skipped > 0 {
+            stream::skip(connection, skipped);
+        }
+        offset += skipped as usize;
+        rest -= skipped;
+        if rest == 0 {
+            return;
+        }
+        let piece = (rest as usize).min(SEGMENT_BYTES);
+        if !context.tables.scan(context.frame, offset, piece, connection) {
+            break;
+        }
+        offset += piece;
+        rest -= piece as u32;
+        if connection.flags & flag::MALFORMED != 0 {
+            context.tables.count(Counter::UnknownMalformed, 1);
+            return;
+        }
     }
-    let rest = fresh - skipped;
-    if rest == 0 || connection.protocol == protocol::OTHER {
-        return;
-    }
-    if rest as usize > SEGMENT_BYTES
-        || !context.tables.scan(context.frame, offset + skipped as usize, rest as usize, connection)
-    {
+    if rest > 0 && connection.protocol != protocol::OTHER {
         context.tables.count(Counter::UnknownGap, 1);
         stream::lose(connection);
-    }
-    if connection.flags & flag::MALFORMED != 0 {
-        context.tables.count(Counter::UnknownMalformed, 1);
-        connection.flags &= !flag::MALFORMED;
     }
 }
 
@@ -278,8 +336,9 @@ fn count_requests<T: Tables>(
     connection.requests = connection.requests.saturating_add(found);
     connection.flags |= flag::REQUESTED;
     tables.add(&mut source.requests, u64::from(found));
-    let exact = connection.protocol == protocol::HTTP1;
-    let counter = if exact { Counter::RequestsExact } else { Counter::RequestsEstimated };
+    // Not by the protocol: the stream may have contradicted it behind the request.
+    let estimated = connection.hello.is_done();
+    let counter = if estimated { Counter::RequestsEstimated } else { Counter::RequestsExact };
     tables.count(counter, u64::from(found));
     let Some(limits) = tables.limits(&context.segment.client) else { return Verdict::Pass };
     if limits.requests_per_min == 0 || context.allowed() {
@@ -354,9 +413,10 @@ fn judge_class<T: Tables>(context: &Context<'_, T>, connection: &mut Connection,
     if rule.expires_ns <= context.segment.now_ns || context.allowed() {
         return Verdict::Pass;
     }
+    // Entered just now: it was evicted since the handshake, so nobody knows how old it is.
     let newer = match tables.network(&context.segment.network, context.segment.now_ns) {
-        Some((network, _)) => network.first_seen_ns >= rule.newer_than_ns,
-        None => false,
+        Some((network, false)) => network.first_seen_ns >= rule.newer_than_ns,
+        Some((_, true)) | None => false,
     };
     let relayed = connection.flags & flag::GAP_FLAGGED != 0;
     let twice = source.gap_flagged >= 2;

@@ -53,6 +53,12 @@ const SEEN_LENGTH: u8 = 1;
 const SEEN_CHUNKED: u8 = 2;
 /// A digit of the length or chunk size has come.
 const SEEN_DIGIT: u8 = 4;
+/// The byte before was a carriage return.
+const SEEN_RETURN: u8 = 8;
+/// The header before was one of those that say how long the body is.
+const SEEN_FRAMING: u8 = 16;
+/// A transfer-encoding has come.
+const SEEN_ENCODING: u8 = 32;
 
 /// Known names, padded so that a masked index stays inside.
 const CONTENT_LENGTH_NAME: [u8; 32] = padded(b"content-length");
@@ -128,6 +134,11 @@ pub(super) fn step(connection: &mut Connection, buffer: &Buffer) -> Step {
     }
     connection.position += 1;
     let value = byte(buffer, position);
+    // RFC 9112 section 2.2: a bare carriage return is invalid. Servers differ about it, so nothing is concluded.
+    if http.seen & SEEN_RETURN != 0 && value != b'\n' {
+        return Step::Malformed;
+    }
+    http.seen = if value == b'\r' { http.seen | SEEN_RETURN } else { http.seen & !SEEN_RETURN };
     match http.phase {
         START | METHOD | TARGET => request_line(http, value),
         NAME | TRAILER => name(http, value),
@@ -151,7 +162,7 @@ fn request_line(http: &mut Http, value: u8) -> Step {
     }
     http.head += 1;
     if http.phase == METHOD {
-        if value == b' ' {
+        if value == b' ' && http.length > 0 {
             http.chain();
             http.phase = TARGET;
             return Step::More;
@@ -201,8 +212,10 @@ fn name(http: &mut Http, value: u8) -> Step {
             http.window = 0;
             return start_value(http);
         }
-        // A folded line goes on with the value before it (RFC 9112 section 5.2); one that folds a length lies.
-        b' ' | b'\t' if http.length == 0 => {
+        // RFC 9112 section 5.1: no whitespace in or behind a name. Section 5.2: a folded line goes on with the value
+        // before it; one that folds what says the body's length is read differently by every server.
+        b' ' | b'\t' if http.length > 0 || http.seen & SEEN_FRAMING != 0 => return Step::Malformed,
+        b' ' | b'\t' => {
             http.candidate = NO_HEADER;
             http.length = u8::from(http.phase == TRAILER);
             http.phase = VALUE;
@@ -243,25 +256,25 @@ fn start_value(http: &mut Http) -> Step {
 fn header_value(http: &mut Http, value: u8) -> Step {
     http.head += 1;
     if value == b'\n' {
-        let good = match http.candidate {
-            CONTENT_LENGTH => http.seen & SEEN_DIGIT != 0,
-            TRANSFER_ENCODING => {
-                if http.window & 0x00ff_ffff_ffff_ffff == u64::from_be_bytes(*b"\0chunked") {
-                    http.seen |= SEEN_CHUNKED;
-                }
-                true
-            }
-            _ => true,
-        };
+        http.seen = if http.candidate == NO_HEADER { http.seen & !SEEN_FRAMING } else { http.seen | SEEN_FRAMING };
+        let good = http.candidate != CONTENT_LENGTH || http.seen & SEEN_DIGIT != 0;
+        if http.candidate == TRANSFER_ENCODING {
+            // Only the last encoding counts: "chunked" alone or behind a comma.
+            let chunked = http.window & 0x00ff_ffff_ffff_ffff == u64::from_be_bytes(*b"\0chunked")
+                && matches!((http.window >> 56) as u8, 0 | b',');
+            http.seen = SEEN_ENCODING | if chunked { http.seen | SEEN_CHUNKED } else { http.seen & !SEEN_CHUNKED };
+        }
         let phase = if http.length == 0 { NAME } else { TRAILER };
         http.begin_line(phase);
         return if good { within_limit(http) } else { Step::Malformed };
     }
     match (http.candidate, value) {
+        // Whitespace behind a length's digits ends it.
+        (CONTENT_LENGTH, b' ' | b'\t') => http.window = u64::from(http.seen & SEEN_DIGIT),
         (_, b' ' | b'\t' | b'\r') | (NO_HEADER, _) => {}
         (CONTENT_LENGTH, b'0'..=b'9') => {
             http.seen |= SEEN_DIGIT;
-            if http.left > (u32::MAX - 9) / 10 {
+            if http.window != 0 || http.left > (u32::MAX - 9) / 10 {
                 return Step::Malformed;
             }
             http.left = http.left * 10 + u32::from(value - b'0');
@@ -277,6 +290,10 @@ fn end_of_head(http: &mut Http) -> Step {
     if http.phase == TRAILER {
         http.begin_line(START);
         return Step::More;
+    }
+    // RFC 9112 section 6.3: with any other last encoding the body's length is unknown.
+    if http.seen & (SEEN_ENCODING | SEEN_CHUNKED) == SEEN_ENCODING {
+        return Step::Malformed;
     }
     if http.seen & SEEN_CHUNKED != 0 {
         // RFC 9112 section 6.3: chunked overrides a length.

@@ -77,7 +77,12 @@ fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
     if end > frame.len() {
         return Err(Reject::Truncated);
     }
-    segment.set_addresses(Address::v6(source), Address::v6(destination));
+    let client = Address::v6(source);
+    // Tables hold IPv4 addresses in this form: taken from the wire, it would speak for somebody else.
+    if client.is_v4() {
+        return Err(Reject::Header);
+    }
+    segment.set_addresses(client, Address::v6(destination));
     let (protocol, payload) = skip_extensions(frame, header[6], offset + 40)?;
     if payload > end {
         return Err(Reject::Header);

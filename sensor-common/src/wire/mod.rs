@@ -104,9 +104,11 @@ pub fn parse<F: Frame>(frame: &F, segment: &mut Segment) -> Result<(), Reject> {
     let (ethertype, offset) = ether::parse(frame)?;
     let (protocol, payload, end) = ip::parse(frame, ethertype, offset, segment)?;
     segment.protocol = protocol;
+    segment.key.client_port = 0;
+    segment.key.server_port = 0;
     match protocol {
         TCP => tcp::parse(frame, payload, end, segment),
-        UDP => tcp::check_udp(frame, payload),
+        UDP => tcp::check_udp(frame, payload, end),
         _ => Err(Reject::Protocol),
     }
 }

@@ -65,8 +65,9 @@ pub(super) fn parse<F: Frame>(frame: &F, offset: usize, end: usize, segment: &mu
 }
 
 #[inline(always)]
-pub(super) fn check_udp<F: Frame>(frame: &F, offset: usize) -> Result<(), Reject> {
-    frame.read::<8>(offset).map(drop).ok_or(Reject::Truncated)
+pub(super) fn check_udp<F: Frame>(frame: &F, offset: usize, end: usize) -> Result<(), Reject> {
+    frame.read::<8>(offset).ok_or(Reject::Truncated)?;
+    if offset + 8 > end { Err(Reject::Header) } else { Ok(()) }
 }
 
 /// The sender's timestamp (TSval), if the segment carries one first among its options, behind two NOPs, as RFC 7323
