@@ -116,6 +116,7 @@ impl Tick {
 
 /// Evidence since it last left zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Excursion {
     /// Millionths of a nat; 0: at rest.
     pub score: i64,
@@ -160,6 +161,7 @@ impl Excursion {
 
 /// One cohort.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cohort {
     /// See [`sensor_common::event::protocol`].
     pub protocol: u8,

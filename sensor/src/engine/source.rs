@@ -24,6 +24,7 @@ const STORE_GRAIN: Span = Span::seconds(100);
 
 /// One source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Source {
     /// Totals at the last tick.
     total_connections: u64,
