@@ -112,7 +112,7 @@ impl Config {
                 Some(line) => format!("{}:{line}", path.display()),
                 None => path.display().to_string(),
             };
-            let hint = "`sensor check-config FILE` checks a file; docs/reference/config.md lists every key";
+            let hint = "`sensor check-config FILE` checks a file; the example configuration explains every key";
             Failure::new(Code::Config, format!("{place}: {}", fault.text), hint)
         })
     }

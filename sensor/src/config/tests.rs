@@ -65,6 +65,14 @@ connections_per_s = 50
     assert_eq!(config.tiers.all().len(), 2);
 }
 
+#[test]
+fn the_shipped_example_is_valid_and_enforces_nothing() {
+    let config = parse(include_str!("../../../deploy/sensor.example.toml")).expect("the example is shipped to work");
+    assert!(!config.enforce);
+    assert_eq!(config.services, DEFAULT_SERVICES);
+    assert_eq!(config.tunables, Tunables::default());
+}
+
 /// What is wrong with a file: description, text, message.
 const FAULTS: &[(&str, &str, &str)] = &[
     (

@@ -52,6 +52,8 @@ pub struct Parts<K> {
     pub stored: Stored,
     /// `None`: nothing is kept.
     pub writer: Option<Writer>,
+    /// Who must be able to reach this host.
+    pub survey: protect::Survey,
     /// What the operator should know about the start.
     pub warnings: Vec<String>,
     /// Whether the kernel's tables are those of an earlier run.
@@ -113,7 +115,7 @@ impl<K: Kernel> Daemon<K> {
     /// # Errors
     /// If the kernel refuses the settings.
     pub fn new(parts: Parts<K>, now: Time) -> Result<Self, KernelError> {
-        let Parts { config, flags, kernel, clock, stored, writer, warnings, reused } = parts;
+        let Parts { config, flags, kernel, clock, stored, writer, survey, warnings, reused } = parts;
         let Stored { seed, state, standing } = stored;
         let mut engine = Engine::new(&config.tunables, config.tiers.clone());
         let networks = state.networks.put.clone();
@@ -136,6 +138,7 @@ impl<K: Kernel> Daemon<K> {
             metrics: Metrics::new(),
             facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
         };
+        daemon.standing.protect(now, survey);
         daemon.configure()?;
         if !reused {
             daemon.remember(networks)?;

@@ -108,11 +108,11 @@ async fn start(config: Config, flags: RunOptions) -> Result<(), Failure> {
         clock,
         stored: opened.stored,
         writer: opened.store.map(Writer::start),
+        survey: protect::survey(),
         warnings: opened.warnings,
         reused: loaded.reused(),
     };
     let mut daemon = Daemon::new(parts, clock.now()).map_err(unready)?;
-    daemon.survey(clock.now(), protect::survey(), None);
     let (attachment, hold) = loaded.attach(mode)?;
     tracing::info!(
         event = "attached",

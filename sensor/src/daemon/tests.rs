@@ -44,6 +44,7 @@ impl World {
             clock: Clock::at(START.0, START_NS),
             stored,
             writer: None,
+            survey: Survey::default(),
             warnings: Vec::new(),
             reused: false,
         };

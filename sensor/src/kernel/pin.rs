@@ -91,6 +91,11 @@ impl Pins {
         &self.earlier
     }
 
+    /// Takes away a link whose interface is gone.
+    pub(super) fn drop_link(&self) -> Result<(), Failure> {
+        remove_file(&self.link()).map_err(|error| unusable(&self.link(), &error))
+    }
+
     /// Makes an empty folder for the next program's maps.
     pub(super) fn clear_next(&self) -> Result<(), Failure> {
         let next = self.next();
@@ -113,7 +118,6 @@ impl Pins {
         for (name, ..) in SHAPES {
             let _ = remove_file(&self.folder.join(name));
         }
-        let _ = remove_folder(&self.next());
     }
 }
 
@@ -123,6 +127,7 @@ impl Drop for Pins {
         if self.earlier == Earlier::Nothing && !self.link().exists() {
             self.clear_maps();
         }
+        let _ = remove_folder(&self.next());
         let _ = fs::remove_dir(&self.folder);
     }
 }

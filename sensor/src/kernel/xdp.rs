@@ -35,8 +35,8 @@ pub struct Loaded {
     pins: Pins,
     interface: String,
     index: u32,
-    /// Program that the pinned link of an earlier run holds on the interface.
-    linked: Option<u32>,
+    /// Whether the pinned link of an earlier run holds a program on the interface.
+    linked: bool,
 }
 
 /// Keeps the interface to this process. Dropping it leaves program and rules in force.
@@ -52,6 +52,9 @@ impl Hold {
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let advice = "nothing is seen or refused: `sensor detach`, then start again";
+        if !probe::interface_index(&self.interface).is_ok_and(|index| index == self.index) {
+            return Some(format!("interface {} is gone; {advice}", self.interface));
+        }
         match probe::occupant(self.index) {
             Ok(Some(occupant)) if occupant.program_id == self.program_id => None,
             Ok(_) => Some(format!("the program is no longer attached to {}; {advice}", self.interface)),
@@ -71,12 +74,19 @@ impl Loaded {
         let index = probe::interface_index(interface)?;
         probe::host()?;
         let pins = Pins::open(bpffs, interface)?;
-        let linked = linked_program(&pins)?;
-        if let Some(occupant) = probe::occupant(index)?
-            && linked != Some(occupant.program_id)
-        {
-            return Err(probe::busy(interface, &occupant));
-        }
+        let linked = match (linked_program(&pins)?, probe::occupant(index)?) {
+            (Some(ours), Some(occupant)) if occupant.program_id == ours => true,
+            (_, Some(occupant)) => return Err(probe::busy(interface, &occupant)),
+            (Some(_), None) => {
+                tracing::warn!(
+                    interface,
+                    "the link of an earlier run holds an interface that is gone: a new one is made"
+                );
+                pins.drop_link()?;
+                false
+            }
+            (None, None) => false,
+        };
         let mut object = create_maps(&pins)?;
         program(&mut object)?.load().map_err(|error| refusal::verifying(&error))?;
         let maps = Maps::take(&mut object).map_err(internal)?;
@@ -99,7 +109,7 @@ impl Loaded {
         let Self { mut object, pins, interface, index, linked } = self;
         let mut warnings = Vec::new();
         let program = program(&mut object)?;
-        let fallback = if linked.is_some() {
+        let fallback = if linked {
             let standing = probe::occupant(index)?.map(|occupant| occupant.mode);
             let fallback = keep_mode(&interface, choice, standing)?;
             replace(program, &pins)?;
@@ -155,7 +165,7 @@ fn create_maps(pins: &Pins) -> Result<Ebpf, Failure> {
     loader.load(OBJECT).map_err(|error| refusal::loading(&error))
 }
 
-/// The program that the pinned link holds on the interface; `None` without a link, or if its interface is gone.
+/// The program that the pinned link holds; `None` without a link.
 fn linked_program(pins: &Pins) -> Result<Option<u32>, Failure> {
     let path = pins.link();
     if !path.exists() {
