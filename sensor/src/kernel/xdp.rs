@@ -17,7 +17,8 @@ use super::refusal;
 use super::{Attachment, KernelError, Ring, XdpMode};
 use crate::exit::{Code, Failure};
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor.bpf.o"));
+/// The built eBPF object, as it is loaded.
+pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor.bpf.o"));
 
 /// Which mode the operator asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

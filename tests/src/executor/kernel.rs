@@ -10,6 +10,7 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, Rin
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
+use sensor::kernel::xdp::OBJECT;
 use sensor_common::address::{Address, Prefix};
 use sensor_common::connection::{Connection, ConnectionKey};
 use sensor_common::counter::Counter;
@@ -90,16 +91,6 @@ impl Drop for Pins {
     }
 }
 
-/// The object that is loaded: the one the daemon carries.
-///
-/// # Errors
-/// If it was not built.
-pub fn object_bytes() -> Result<Vec<u8>> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bpfel-unknown-none/release/sensor-ebpf");
-    let path = std::env::var("SENSOR_OBJECT").unwrap_or_else(|_| default.to_owned());
-    std::fs::read(&path).with_context(|| format!("read the kernel object {path}"))
-}
-
 impl Kernel {
     /// Loads the program, with small tables.
     ///
@@ -118,7 +109,6 @@ impl Kernel {
     }
 
     fn with_tables(entries: Option<u32>) -> Result<Self> {
-        let bytes = object_bytes()?;
         let pins = Pins::new()?;
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(&pins.0);
@@ -127,7 +117,7 @@ impl Kernel {
                 loader.map_max_entries(name, entries);
             }
         }
-        let mut object = loader.load(&bytes).context("create the maps")?;
+        let mut object = loader.load(OBJECT).context("create the maps")?;
         program(&mut object)?.load().context("load the program")?;
         Ok(Self {
             settings: Array::try_from(take(&mut object, names::SETTINGS)?)?,
