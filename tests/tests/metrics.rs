@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sensor_tests::lab::address::{PLAIN_PORT, SERVER_V4, TLS_PORT, user};
-use sensor_tests::lab::sensor::{Sensor, SensorOptions};
+use sensor_tests::lab::sensor::{METRICS, Sensor, SensorOptions};
 use sensor_tests::lab::{Lab, LabPlan, Role, wait_until};
 use sensor_tests::model::authority_file;
 use sensor_tests::prometheus::Prometheus;
@@ -12,8 +12,6 @@ use sensor_tests::query::{repository, shipped};
 use sensor_tests::require::{Tier, require, require_program};
 use sensor_tests::stage::start_nginx;
 
-/// Where the daemon is scraped, inside the server's namespace.
-const TARGET: &str = "127.0.0.1:9464";
 /// Scrapes come once a second; rates need two.
 const DEADLINE: Duration = Duration::from_secs(60);
 const REQUESTS: usize = 7;
@@ -40,10 +38,9 @@ fn every_shipped_query_answers_with_data_and_counts_are_the_clients_own() {
     }
     let lab = Lab::start(&LabPlan::small()).expect("the lab starts");
     let _nginx = start_nginx(&lab).expect("nginx starts");
-    let mut options = SensorOptions::built().expect("the sensor is built");
-    options.flags = vec!["--metrics".to_owned(), TARGET.to_owned()];
+    let options = SensorOptions::built().expect("the sensor is built");
     let mut sensor = Sensor::start(&lab, options).expect("the sensor starts");
-    let prometheus = Prometheus::start(&lab, TARGET).expect("Prometheus starts");
+    let prometheus = Prometheus::start(&lab, METRICS).expect("Prometheus starts");
     for number in 0..REQUESTS {
         fetch(&lab, number % 3, &format!("http://{SERVER_V4}:{PLAIN_PORT}/plain"));
     }
