@@ -16,6 +16,7 @@ use crate::exit::{Code, Failure};
 /// Bits of the capability sets (linux/capability.h).
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// An XDP program found on an interface.
@@ -46,7 +47,7 @@ pub fn host() -> Result<(), Failure> {
     if !lacking.is_empty() {
         return Err(Failure::new(
             Code::Capability,
-            format!("no permission: {} missing", lacking.join(" and ")),
+            format!("no permission: {} missing", lacking.join(", ")),
             "run as root, or give the binary its capabilities: `setcap cap_bpf,cap_net_admin,cap_perfmon+ep`",
         ));
     }
@@ -167,6 +168,10 @@ fn lacking(set: u64) -> Vec<&'static str> {
     if !has(CAP_NET_ADMIN) {
         lacking.push("CAP_NET_ADMIN");
     }
+    // Without it the verifier forbids arithmetic on packet pointers.
+    if !has(CAP_PERFMON) && !has(CAP_SYS_ADMIN) {
+        lacking.push("CAP_PERFMON");
+    }
     lacking
 }
 
@@ -191,10 +196,11 @@ mod tests {
     fn capabilities_that_lack_are_named() {
         for (description, set, expected) in [
             ("root", "000001ffffffffff", vec![]),
-            ("nobody", "0000000000000000", vec!["CAP_BPF", "CAP_NET_ADMIN"]),
-            ("the two that are needed", "0000008000001000", vec![]),
+            ("nobody", "0000000000000000", vec!["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]),
+            ("the three that are needed", "000000c000001000", vec![]),
+            ("the two of old notes", "0000008000001000", vec!["CAP_PERFMON"]),
             ("an older host's way", "0000000000201000", vec![]),
-            ("network only", "0000000000001000", vec!["CAP_BPF"]),
+            ("network only", "0000004000001000", vec!["CAP_BPF"]),
         ] {
             let set = effective(&format!("Name:\tsensor\nCapEff:\t{set}\n")).expect("the line is there");
             assert_eq!(lacking(set), expected, "{description}");

@@ -52,7 +52,7 @@ pub(super) fn os(doing: &str, code: i32, error: &dyn Error) -> Failure {
     let (exit, hint) = match code {
         libc::EPERM | libc::EACCES => (
             Code::Capability,
-            "run as root or with CAP_BPF and CAP_NET_ADMIN; kernel lockdown and some containers forbid bpf() even so",
+            "run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; kernel lockdown and some containers forbid bpf() even so",
         ),
         libc::ENOMEM => (
             Code::Capability,
