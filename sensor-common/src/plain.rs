@@ -4,7 +4,7 @@
 ///
 /// # Safety
 /// Implementors promise that any sequence of `size_of::<Self>()` bytes is a valid value and that the type has no
-/// padding. [`plain!`] proves both at compile time; implement it in no other way.
+/// padding. [`crate::plain!`] proves both at compile time; implement it in no other way.
 pub unsafe trait Plain: Copy + 'static {
     /// The value's bytes, in memory order.
     fn as_bytes(&self) -> &[u8] {

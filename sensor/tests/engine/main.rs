@@ -2,6 +2,7 @@
 
 mod cost;
 mod heavy;
+mod long;
 mod property;
 mod restart;
 mod rotation;
