@@ -133,7 +133,7 @@ impl Summary {
             relays: options.relays,
             duration_s: options.duration,
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-            sensor_version: status.version.clone(),
+            sensor_version: status.sensor_version.clone(),
             with_sensor: watch.watching(),
             flash_crowd: options.flash_crowd,
         }
