@@ -35,6 +35,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Clients end by themselves within their own timeout; more means that one hangs.
 const LEAVE: Duration = Duration::from_secs(15);
 
+/// Longer than any distance in the lab.
+const DRAIN: Duration = Duration::from_millis(600);
+/// Without packets for so long, the sensor has counted all: more than two of its ticks.
+const SETTLE: Duration = Duration::from_millis(2500);
+
 /// Flags of `sensor-lab demo`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoOptions {
@@ -101,10 +106,10 @@ pub fn play(options: &DemoOptions, screen: &mut Screen) -> Result<Summary> {
         distance: Some(Distance::default()),
         keep: options.keep,
     };
-    let lab = Lab::start(&plan)?;
-    let mut show = Show::open(&lab, options, screen)?;
+    let mut lab = Lab::start(&plan)?;
+    let mut show = Show::open(&mut lab, options, screen)?;
     screen.say(&format!("benign users come first, for {} s", LEARN.as_secs()));
-    let (clients, missing) = start_users(&lab, groups)?;
+    let (clients, missing) = start_users(show.lab, groups)?;
     show.clients = clients;
     if !missing.is_empty() {
         screen.say(&format!("left out, because not installed: {}", missing.join(", ")));
@@ -125,7 +130,7 @@ pub fn play(options: &DemoOptions, screen: &mut Screen) -> Result<Summary> {
 
 /// Everything that runs in the lab. Fields drop in this order: clients before what they talk to.
 struct Show<'a> {
-    lab: &'a Lab,
+    lab: &'a mut Lab,
     clients: Vec<Client>,
     relays: Option<Relays>,
     sensor: Option<Sensor>,
@@ -137,7 +142,7 @@ struct Show<'a> {
 }
 
 impl<'a> Show<'a> {
-    fn open(lab: &'a Lab, options: &DemoOptions, screen: &mut Screen) -> Result<Self> {
+    fn open(lab: &'a mut Lab, options: &DemoOptions, screen: &mut Screen) -> Result<Self> {
         let model = start_model(lab, Pace::default())?;
         let relays = if lab.plan().relays > 0 {
             let relays = start_relays(lab)?;
@@ -231,16 +236,19 @@ impl<'a> Show<'a> {
             self.tally.add(client.events.fresh()?);
         }
         self.clients.clear();
-        let sent =
-            self.lab.wait_quiet(Duration::from_secs(3), Duration::from_secs(60))?.saturating_sub(self.sent_before);
+        // What is under way arrives first; then the line is cut, or refused connections would be sent again for minutes.
+        let _ = self.lab.wait_quiet(DRAIN, DRAIN * 5);
+        let line_drops = self.lab.line_drops()?;
+        self.lab.cut_line();
+        let sent = self.lab.wait_quiet(SETTLE, SETTLE * 10)?.saturating_sub(self.sent_before);
         if let Some(sensor) = &self.sensor {
             self.watch.look(self.lab, sensor)?;
         }
         let mut summary = Summary::add_up(options, &self.watch, &self.tally, sent);
-        summary.line_drops = self.lab.line_drops()?;
-        if let Some(sensor) = &mut self.sensor
-            && !options.keep
-        {
+        summary.line_drops = line_drops;
+        if options.keep {
+            self.lab.mend_line()?;
+        } else if let Some(sensor) = &mut self.sensor {
             let status = sensor.stop();
             anyhow::ensure!(status.success(), "the sensor ended with {status}:\n{}", sensor.process().log_tail(20));
             sensor.detach(self.lab)?;

@@ -6,7 +6,7 @@ use console::{Term, measure_text_width, style, truncate_str};
 
 use super::summary::Summary;
 use super::tally::Tally;
-use super::watch::Watch;
+use super::watch::{Campaign, Watch};
 
 /// Between two status lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -110,14 +110,10 @@ fn rows(watch: &Watch, tally: &Tally) -> Vec<(&'static str, String)> {
             format!("{connections:.1} connections/s, {requests:.1} requests/s, {} packets", watch.frames()),
         ));
         rows.push(("networks", format!("{} known, {} sources tracked", status.networks_known, status.sources_tracked)));
-        let campaign = watch.campaigns().last().map_or("none".to_owned(), |campaign| {
-            format!(
-                "{} {}, port {}, fingerprint {:.12}: {} of {} new networks relayed ({:.1} % is normal), score {:.1}, {} refused",
-                campaign.id, campaign.state, campaign.service, campaign.fingerprint, campaign.relayed_networks,
-                campaign.first_seen_networks, campaign.expected_share * 100.0, campaign.score, campaign.refused
-            )
-        });
-        rows.push(("campaign", campaign));
+        if watch.campaigns().is_empty() {
+            rows.push(("campaign", "none".to_owned()));
+        }
+        rows.extend(watch.campaigns().iter().map(|campaign| ("campaign", in_brief(campaign))));
         let mut rules: Vec<String> = status.rules.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let dropped: u64 = status.dropped.values().sum();
         rules.push(format!("{dropped} packets dropped"));
@@ -136,6 +132,16 @@ fn rows(watch: &Watch, tally: &Tally) -> Vec<(&'static str, String)> {
         rows.push((label, text));
     }
     rows
+}
+
+fn in_brief(campaign: &Campaign) -> String {
+    let Campaign { id, state, service, fingerprint, score, relayed_networks: relayed, refused, .. } = campaign;
+    format!(
+        "{id} {state}, port {service}, fingerprint {fingerprint:.12}: {relayed} of {} new networks relayed \
+         ({:.1} % is normal), evidence {score:.1}, {refused} refused",
+        campaign.first_seen_networks,
+        campaign.expected_share * 100.0,
+    )
 }
 
 fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
@@ -167,7 +173,12 @@ fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
         ));
         rows.push(("XDP", format!("{} mode, kernel {}", summary.xdp_mode, summary.kernel)));
     }
-    rows.extend(summary.rules.iter().map(|rule| ("rule made", rule.clone())));
+    let (denied, others): (Vec<&String>, Vec<&String>) =
+        summary.rules.iter().partition(|rule| rule.starts_with("deny "));
+    rows.extend(others.into_iter().map(|rule| ("rule made", rule.clone())));
+    if !denied.is_empty() {
+        rows.push(("addresses refused", denied.len().to_string()));
+    }
     rows
 }
 

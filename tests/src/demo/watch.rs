@@ -10,6 +10,9 @@ use super::tally::unix_now;
 use crate::lab::Lab;
 use crate::lab::sensor::Sensor;
 
+/// Seconds between two lines about refused addresses.
+const DENIED_EVERY_S: f64 = 6.0;
+
 /// What the demo reads of `sensor status --json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Status {
@@ -64,6 +67,9 @@ pub(crate) struct Watch {
     alarm_at: Option<f64>,
     rule_at: Option<f64>,
     watching: bool,
+    /// Refused addresses that were not told yet.
+    denied: Vec<String>,
+    denied_told_at: f64,
 }
 
 impl Watch {
@@ -89,21 +95,36 @@ impl Watch {
         }
         self.campaigns = campaigns;
         let rules: Vec<Rule> = read(&sensor.ask(lab, &["rules"])?["rules"], "rules")?;
+        self.note_rules(rules, &mut news);
+        let status: Status = read(&sensor.ask(lab, &["status"])?, "status")?;
+        self.measure(&status);
+        self.status = status;
+        Ok(news)
+    }
+
+    /// Class rules are told at once and in full, refused addresses a few seconds' worth in one line.
+    fn note_rules(&mut self, rules: Vec<Rule>, news: &mut Vec<String>) {
         let now = unix_now();
         for rule in rules.into_iter().filter(|rule| rule.origin == "detector") {
             let key = (rule.kind.clone(), rule.subject.clone());
             if !self.rules.contains_key(&key) {
                 self.rule_at.get_or_insert(now);
-                let life = rule.expires_in_s.map_or("without end".to_owned(), |left| format!("for {left} s"));
-                news.push(format!("RULE   {} {} {life}: {}", rule.kind, rule.subject, rule.reason));
+                if rule.kind == "deny" {
+                    self.denied.push(rule.subject.clone());
+                } else {
+                    let life = rule.expires_in_s.map_or("without end".to_owned(), |left| format!("for {left} s"));
+                    news.push(format!("RULE   {} {} {life}: {}", rule.kind, rule.subject, rule.reason));
+                }
             }
             let known = self.rules.entry(key).or_insert_with(|| rule.clone());
             known.hits = known.hits.max(rule.hits);
         }
-        let status: Status = read(&sensor.ask(lab, &["status"])?, "status")?;
-        self.measure(&status);
-        self.status = status;
-        Ok(news)
+        if !self.denied.is_empty() && now - self.denied_told_at >= DENIED_EVERY_S {
+            let reason = self.rules.get(&("deny".to_owned(), self.denied[0].clone())).map_or("", |rule| &rule.reason);
+            news.push(format!("RULE   deny {}: {reason}", self.denied.join(", ")));
+            self.denied.clear();
+            self.denied_told_at = now;
+        }
     }
 
     /// Smoothed connections and requests a second.

@@ -204,10 +204,25 @@ impl Lab {
     /// # Errors
     /// When a namespace or a file cannot be removed.
     pub fn end(mut self) -> Result<()> {
-        self.line = None;
         // Nothing is left for the drop.
         self.plan.keep = true;
         cleanup::take_down(&self.id)
+    }
+
+    /// Cuts every way through the delay line, silently. Connections whose packets were dropped are sent again for
+    /// minutes by the kernels at their ends: this is how a count of packets comes to an end.
+    pub fn cut_line(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.kill();
+        }
+    }
+
+    /// Opens the ways through the delay line again.
+    ///
+    /// # Errors
+    /// When the line does not start.
+    pub fn mend_line(&mut self) -> Result<()> {
+        if self.line.is_some() { Ok(()) } else { self.start_line() }
     }
 
     fn start_line(&mut self) -> Result<()> {
@@ -228,6 +243,8 @@ impl Lab {
             ));
         }
         let report = self.dir().join("line.json");
+        // The report of an earlier line must not be taken for this one's.
+        let _ = fs::remove_file(&report);
         let plan = LinePlan { seed, links, report: report.clone() };
         let file = self.dir().join("line-plan.json");
         fs::write(&file, serde_json::to_vec(&plan)?).context("write the delay line's plan")?;
@@ -256,7 +273,7 @@ impl Lab {
     /// # Errors
     /// When its report cannot be read.
     pub fn line_drops(&self) -> Result<u64> {
-        if self.line.is_none() {
+        if self.plan.distance.is_none() {
             return Ok(0);
         }
         let text = fs::read(self.dir().join("line.json")).context("read the delay line's report")?;

@@ -116,6 +116,11 @@ impl Process {
         }
     }
 
+    /// Kills the whole group, also where the lab is to be kept.
+    pub(crate) fn kill(mut self) {
+        self.kept = false;
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
