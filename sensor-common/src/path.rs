@@ -108,7 +108,7 @@ fn judge_segment<T: Tables>(frame: &T::Frame, tables: &T, settings: &Settings, s
         tables.count(Counter::Allowed, 1);
         segment.allowed = 1;
     }
-    let mut source = account(tables, segment);
+    let source = account(tables, segment);
     if segment.allowed == 0
         && let Some(rule) = tables.deny(&segment.client)
         && rule.expires_ns > segment.now_ns
@@ -120,7 +120,7 @@ fn judge_segment<T: Tables>(frame: &T::Frame, tables: &T, settings: &Settings, s
         }
         return DropReason::Deny.verdict(settings);
     }
-    let Some(source) = source.as_deref_mut() else { return Verdict::Pass };
+    let Some(source) = source else { return Verdict::Pass };
     if segment.protocol != TCP {
         return Verdict::Pass;
     }

@@ -9,6 +9,7 @@ use crate::stats::{NetworkStats, SourceStats};
 use crate::wire::Segment;
 
 /// The bytes of one frame, from the Ethernet header on.
+#[expect(clippy::len_without_is_empty, reason = "a frame has at least an Ethernet header")]
 pub trait Frame {
     /// Length of the frame in bytes, all buffers together.
     fn len(&self) -> usize;
@@ -19,6 +20,7 @@ pub trait Frame {
 
 /// Tables of the packet path. Returned references may be shared with other CPUs: counters are changed through
 /// [`Tables::add`] only.
+#[expect(clippy::mut_from_ref, reason = "a table's entries are shared by contract, as those of the kernel's maps are")]
 pub trait Tables {
     /// Where this world's frames come from.
     type Frame: Frame;

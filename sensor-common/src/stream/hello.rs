@@ -223,8 +223,8 @@ fn append(value: u32, buffer: &Buffer, position: u32, take: u32) -> u32 {
         byte(buffer, position + 2),
         byte(buffer, position + 3),
     ]);
-    let fresh = four >> ((4 - take.min(4)) * 8 & 31);
-    if take >= 4 { fresh } else { (value << (take * 8 & 31)) | fresh }
+    let fresh = four >> (((4 - take.min(4)) * 8) & 31);
+    if take >= 4 { fresh } else { (value << ((take * 8) & 31)) | fresh }
 }
 
 #[inline(always)]
