@@ -88,7 +88,6 @@ impl<K: Ord + Copy, V: Copy> Table<K, V> {
 
 impl<V: Copy> Table<Prefix, V> {
     /// The entry with the longest prefix that holds the address.
-    #[expect(clippy::mut_from_ref, reason = "as in `get`")]
     fn longest(&self, host: &Prefix) -> Option<&mut V> {
         let entries = self.entries.borrow();
         let holds = |prefix: &&Prefix| prefix.contains(&host.address);
