@@ -5,9 +5,11 @@ mod stub;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use sensor::cli::run::RunOptions;
+use sensor::config::Config;
 use sensor::control::protocol::Request;
 use serde_json::Value;
 use stub::Stub;
@@ -291,6 +293,66 @@ fn what_the_daemon_refuses_is_1_with_its_advice() {
         assert!(words.iter().all(|words| errors.contains(words)), "{arguments:?}: {errors}");
     }
     assert!(shown(&stub, &["block", "192.0.2.1", "--force"]).starts_with("192.0.2.1/32 is blocked"));
+}
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/sensor.example.toml")
+}
+
+#[test]
+fn the_example_configuration_is_valid_and_shows_the_defaults() {
+    let path = example();
+    let output = sensor(Path::new("/nonexistent"), &["check-config", &path.display().to_string()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = Config::read(&path).expect("it is valid");
+    let flags = RunOptions { interface: Some("eth0".to_owned()), config: Some(empty()), ..RunOptions::default() };
+    let default = Config::load(&flags).expect("an empty file is valid");
+    let facts = |config: &Config| {
+        let Config { interface, mode, enforce, services, allow, tunables, metrics, socket, .. } = config.clone();
+        let paths = (socket, config.state_dir.clone(), config.bpffs.clone());
+        (interface, mode, enforce, services, allow, tunables, metrics, paths, config.log_format)
+    };
+    assert_eq!(facts(&shown), facts(&default), "the example says it shows the defaults");
+}
+
+/// A configuration file without a line.
+fn empty() -> PathBuf {
+    PathBuf::from("/dev/null")
+}
+
+#[test]
+fn a_wrong_configuration_is_3_with_file_line_and_key() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = dir.path().join("sensor.toml");
+    let name = path.display().to_string();
+    for (text, words) in [
+        ("enforce = true\ncolour = \"red\"\n", "colour"),
+        ("\n\n[tunables]\nrelay_gap_ms = 4\n", "give 5 to 1000 milliseconds"),
+        ("[tunables]\nrelay_gap = 30\n", "relay_gap_ms"),
+        ("services = [0]\n", "1 to 65535"),
+        ("allow = [\"10.0.0.1/8\"]\n", "10.0.0.0/8"),
+        ("enforce = maybe\n", "enforce"),
+    ] {
+        std::fs::write(&path, text).expect("the folder is ours");
+        for arguments in [&["check-config", &name][..], &["run", "--interface", "lo", "--config", &name]] {
+            let (code, errors) = failed(&dir.path().join("socket"), arguments);
+            assert_eq!(code, 3, "{arguments:?} with {text:?}: {errors}");
+            assert!(errors.contains(&name) && errors.contains(words), "{text:?}: {errors}");
+        }
+    }
+    let (code, errors) = failed(&dir.path().join("socket"), &["check-config", "/nonexistent/sensor.toml"]);
+    assert!(code == 3 && errors.contains("/nonexistent/sensor.toml"), "{code}: {errors}");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_4() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let state = dir.path().display().to_string();
+    let arguments = ["run", "--interface", "nosuch0", "--config", "/dev/null", "--state-dir", &state];
+    let (code, errors) = failed(&dir.path().join("socket"), &arguments);
+    assert_eq!(code, 4, "{errors}");
+    // Who may not use BPF at all hears of that first.
+    assert!(errors.contains("nosuch0") || errors.contains("CAP_BPF") || errors.contains("root"), "{errors}");
 }
 
 #[test]

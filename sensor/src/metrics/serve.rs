@@ -16,9 +16,6 @@ use super::Exposition;
 use crate::control::listen::{self, Limits};
 use crate::exit::{Code, Failure};
 
-/// Where Prometheus scrapes unless told otherwise.
-pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9464";
-
 /// Without a tick for this long the sensor is not healthy.
 const STALE: Duration = Duration::from_secs(10);
 
