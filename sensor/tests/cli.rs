@@ -1,5 +1,6 @@
 //! The `sensor` command as an operator and a script see it: lines, JSON, streams and exit codes of the real binary.
 
+mod skip;
 mod stub;
 
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +13,7 @@ use sensor::cli::run::RunOptions;
 use sensor::config::Config;
 use sensor::control::protocol::Request;
 use serde_json::Value;
+use skip::skip;
 use stub::Stub;
 
 fn sensor(socket: &Path, arguments: &[&str]) -> Output {
@@ -170,7 +172,7 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
         script.stdin(std::process::Stdio::null()).output()
     };
     let Ok(coloured) = on_terminal(None) else {
-        println!("SKIP terminal: `script` is not installed (apt-get install bsdutils)");
+        skip("terminal", "`script` is not installed (apt-get install bsdutils)");
         return;
     };
     let plain = on_terminal(Some("1")).expect("it ran a moment ago");
@@ -257,7 +259,7 @@ fn a_daemon_out_of_reach_is_5_and_says_why() {
 fn a_socket_that_is_not_for_this_user_is_told_apart() {
     const NOBODY: u32 = 65_534;
     if !nix::unistd::geteuid().is_root() {
-        println!("SKIP root: only root can become somebody else");
+        skip("root", "only root can become somebody else");
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary folder can be made");

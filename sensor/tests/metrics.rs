@@ -1,6 +1,8 @@
 //! The metrics as a scraper sees them: a constant number of series, every counter in its place, no address anywhere,
 //! text that a strict parser takes.
 
+mod skip;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,6 +10,7 @@ use std::process::{Command, Stdio};
 use sensor::metrics::tick::{Campaigns, Fill, Rules, Tables};
 use sensor::metrics::{Metrics, SERIES_MAX, Tick, serve};
 use sensor_common::counter::{Counter, Group};
+use skip::skip;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -195,7 +198,7 @@ fn the_reference_parser_takes_the_text() {
         probe.is_ok_and(|status| status.success())
     });
     let Some(python) = python else {
-        println!("SKIP openmetrics: Python has no prometheus_client (apt-get install python3-prometheus-client)");
+        skip("openmetrics", "Python has no prometheus_client (apt-get install python3-prometheus-client)");
         return;
     };
     let mut metrics = Metrics::new();
