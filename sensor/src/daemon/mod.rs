@@ -116,7 +116,7 @@ impl<K: Kernel> Daemon<K> {
     /// If the kernel refuses the settings.
     pub fn new(parts: Parts<K>, now: Time) -> Result<Self, KernelError> {
         let Parts { config, flags, kernel, clock, stored, writer, survey, warnings, reused } = parts;
-        let Stored { seed, state, standing } = stored;
+        let Stored { seed, state, standing, fresh } = stored;
         let mut engine = Engine::new(&config.tunables, config.tiers.clone());
         let networks = state.networks.put.clone();
         engine.restore(state, now);
@@ -139,12 +139,34 @@ impl<K: Kernel> Daemon<K> {
             facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
         };
         daemon.standing.protect(now, survey);
+        if reused && fresh {
+            daemon.adopt()?;
+        }
         daemon.configure()?;
         if !reused {
             daemon.remember(networks)?;
         }
         daemon.enforce(now);
         Ok(daemon)
+    }
+
+    /// Takes up what the kernel still has of an installation whose stored state is lost: its seed, so that fingerprints
+    /// stay comparable, and the prefixes it refuses. Allow rules are not taken up: why they stood is not known.
+    fn adopt(&mut self) -> Result<(), KernelError> {
+        let seed = self.kernel.seed()?;
+        if seed != 0 {
+            self.seed = seed;
+        }
+        for (subject, installed) in self.kernel.rules()? {
+            if matches!(subject, Subject::Deny(_)) {
+                let expires = Some(self.clock.time(installed.terms.expires_ns));
+                let reason = "taken over from the kernel: the stored state was lost".to_owned();
+                self.standing.put(subject, expires, reason);
+            }
+        }
+        self.standing.expire(self.facts.started);
+        self.standing_changed = true;
+        Ok(())
     }
 
     /// Tells how the program came to hang on the interface.
@@ -242,7 +264,8 @@ impl<K: Kernel> Daemon<K> {
         let everything = writer.wants() == Wants::Everything;
         let standing = (self.standing_changed || everything).then(|| self.standing.rows());
         self.standing_changed = false;
-        writer.put(Batch { state, standing });
+        let seed = standing.is_some().then_some(self.seed);
+        writer.put(Batch { state, standing, seed });
     }
 
     /// Writes everything to the store; the last act.
@@ -251,7 +274,9 @@ impl<K: Kernel> Daemon<K> {
     /// If it could not be written; what to tell the operator.
     pub async fn finish(mut self) -> Result<(), String> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        writer.finish(Batch { state: self.engine.save(), standing: Some(self.standing.rows()) }).await
+        writer
+            .finish(Batch { state: self.engine.save(), standing: Some(self.standing.rows()), seed: Some(self.seed) })
+            .await
     }
 
     fn journal(&mut self, notices: &[Notice]) {

@@ -36,6 +36,7 @@ impl World {
     }
 
     fn with(config: &str, flags: RunOptions, kernel: FakeKernel, stored: Stored) -> Self {
+        let reused = kernel.held().wanted.is_some();
         let config = Config::parse(config, Path::new("s.toml")).expect("the test's configuration is valid");
         let parts = Parts {
             config: Config { path: flags.config.clone(), ..config },
@@ -46,7 +47,7 @@ impl World {
             writer: None,
             survey: Survey::default(),
             warnings: Vec::new(),
-            reused: false,
+            reused,
         };
         let mut daemon = Daemon::new(parts, START).expect("the fake takes settings");
         daemon.attached(Attachment {
@@ -335,7 +336,8 @@ fn a_restart_brings_the_operators_rules_back_and_clears_what_nobody_wants() {
     let _ = first.block("203.0.113.0/24", 600, false);
     let _ = first.allow("192.0.2.0/24");
     first.tick(1);
-    let stored = Stored { seed: 7, standing: first.daemon.standing.rows(), state: first.daemon.engine.save() };
+    let stored =
+        Stored { seed: 7, standing: first.daemon.standing.rows(), state: first.daemon.engine.save(), fresh: false };
     let kernel = FakeKernel::default();
     kernel.held().rules.insert(Subject::Deny(parsed("198.51.100.0/24")), Installed::default());
     let second = World::with("enforce = true", RunOptions::default(), kernel, stored);
@@ -343,6 +345,21 @@ fn a_restart_brings_the_operators_rules_back_and_clears_what_nobody_wants() {
     assert_eq!(second.deny("203.0.113.0/24").map(|rule| rule.terms.expires_ns), Some(START_NS + 600_000_000_000));
     assert_eq!(second.kernel.held().wanted.as_ref().map(|wanted| wanted.settings.seed), Some(7));
     assert_eq!(second.kernel.held().writes[0], "install allow 192.0.2.0/24", "allow rules come first");
+}
+
+#[test]
+fn when_the_stored_state_is_lost_the_kernels_refusals_go_on() {
+    let stored = |seed| Stored { seed, fresh: true, ..Stored::default() };
+    let mut first = World::with("enforce = true", RunOptions::default(), FakeKernel::default(), stored(7));
+    let _ = first.block("203.0.113.0/24", 600, false);
+    let _ = first.allow("192.0.2.0/24");
+    let mut second = World::with("enforce = true", RunOptions::default(), first.kernel.clone(), stored(8));
+    assert_eq!(second.rules(), ["deny 203.0.113.0/24"], "why the other was allowed is not known");
+    assert_eq!(second.deny("203.0.113.0/24").map(|rule| rule.terms.expires_ns), Some(START_NS + 600_000_000_000));
+    assert_eq!(second.kernel.held().wanted.as_ref().map(|wanted| wanted.settings.seed), Some(7));
+    second.now = START + Span::seconds(599);
+    second.tick(1);
+    assert_eq!(second.rules(), [""; 0], "and end when they would have");
 }
 
 #[tokio::test]

@@ -48,6 +48,10 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
+    fn seed(&mut self) -> Result<u64, KernelError> {
+        Ok(self.held().wanted.as_ref().map_or(0, |wanted| wanted.settings.seed))
+    }
+
     fn counters(&mut self) -> Result<Counters, KernelError> {
         let held = self.held();
         Ok(Counters::new((0..Counter::COUNT).map(|index| held.counters.get(&index).copied().unwrap_or(0)).collect()))

@@ -114,6 +114,11 @@ impl Kernel for Maps {
         self.settings.set(0, Plainly(wanted.settings), 0).map_err(|error| refused("write settings", &error))
     }
 
+    fn seed(&mut self) -> Result<u64, KernelError> {
+        let settings = found(self.settings.get(&0, 0)).map_err(|error| refused("read settings", &error))?;
+        Ok(settings.map_or(0, |settings| settings.seed))
+    }
+
     fn counters(&mut self) -> Result<Counters, KernelError> {
         let sum = |index| -> Result<u64, KernelError> {
             let cells = self.counters.get(&index, 0).map_err(|error| refused("read counters", &error))?;

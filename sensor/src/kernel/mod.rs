@@ -129,6 +129,9 @@ pub trait Kernel: Send {
     /// Writes settings, services and tiers. Connections and counts go on.
     fn configure(&mut self, wanted: &Wanted) -> Result<(), KernelError>;
 
+    /// The seed that fingerprints are made with now; 0 if none was ever written.
+    fn seed(&mut self) -> Result<u64, KernelError>;
+
     fn counters(&mut self) -> Result<Counters, KernelError>;
 
     /// Every source, in no order. A sample: sources may come and go while it is taken.

@@ -41,6 +41,8 @@ pub struct Stored {
     pub state: State,
     /// The operator's rules.
     pub standing: Vec<StandingRow>,
+    /// Nothing was stored: a first start, or what was there is lost.
+    pub fresh: bool,
 }
 
 /// The store as the daemon starts with it.
@@ -123,7 +125,13 @@ pub fn open(folder: &Path) -> Result<Opened, Failure> {
         }
     }
     warnings.push("nothing will be kept over a restart".to_owned());
-    Ok(Opened { store: None, stored: Stored { seed: fresh_seed(), ..Stored::default() }, warnings })
+    Ok(Opened { store: None, stored: Stored::fresh(), warnings })
+}
+
+impl Stored {
+    fn fresh() -> Self {
+        Self { seed: fresh_seed(), fresh: true, ..Self::default() }
+    }
 }
 
 impl Store {
@@ -138,7 +146,7 @@ impl Store {
             let stored = store.read().map_err(Unopened::Damaged)?;
             return Ok((store, stored));
         }
-        let stored = Stored { seed: fresh_seed(), ..Stored::default() };
+        let stored = Stored::fresh();
         store.begin(stored.seed).map_err(|error| Unopened::Unreachable(error.to_string()))?;
         Ok((store, stored))
     }
@@ -185,7 +193,7 @@ impl Store {
         let mut state = row::read(&transaction).map_err(text)?;
         state.meta = engine.and_then(|bytes: Vec<u8>| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let standing = standing::read(&transaction).map_err(text)?;
-        Ok(Stored { seed, state, standing })
+        Ok(Stored { seed, state, standing, fresh: false })
     }
 
     /// Writes one batch; all of it, or nothing.
@@ -195,6 +203,9 @@ impl Store {
             let mut meta = transaction.open_table(META)?;
             let engine = serde_json::to_vec(&batch.state.meta).map_err(|error| StoreError(error.to_string()))?;
             meta.insert(KEY_ENGINE, engine.as_slice())?;
+            if let Some(seed) = batch.seed {
+                meta.insert(KEY_SEED, seed.to_le_bytes().as_slice())?;
+            }
         }
         row::write(&transaction, &batch.state)?;
         if let Some(rows) = &batch.standing {

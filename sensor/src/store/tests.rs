@@ -23,7 +23,7 @@ fn batch() -> Batch {
     state.networks = Rows { put: vec![(Address::v4([192, 0, 2, 0]).octets, network)], ..Rows::default() };
     let standing =
         StandingRow { allow: true, address: [1; 16], bits: 128, expires: Some(Time(99)), reason: "office".to_owned() };
-    Batch { state, standing: Some(vec![standing]) }
+    Batch { state, standing: Some(vec![standing]), seed: None }
 }
 
 async fn written(opened: Opened, batch: Batch) {

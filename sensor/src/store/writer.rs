@@ -23,6 +23,8 @@ pub struct Batch {
     pub state: State,
     /// The operator's rules, all of them; `None`: unchanged.
     pub standing: Option<Vec<StandingRow>>,
+    /// Secret of this installation; `None`: unchanged.
+    pub seed: Option<u64>,
 }
 
 /// How writing goes.
