@@ -1,12 +1,13 @@
 //! The real program in the real kernel, one frame at a time through BPF_PROG_TEST_RUN, on maps of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{Array, HashMap, LpmTrie, MapData, MapInfo, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
@@ -64,7 +65,7 @@ pub struct Kernel {
     /// When the latest frame ran.
     latest_ns: u64,
     on_time: bool,
-    _pins: Pins,
+    pins: Pins,
 }
 
 /// The folder of this executor's pinned maps; removed at the end.
@@ -135,7 +136,7 @@ impl Kernel {
             object,
             latest_ns: now_ns(),
             on_time: true,
-            _pins: pins,
+            pins,
         })
     }
 
@@ -145,6 +146,18 @@ impl Kernel {
     /// If the object has none of this name.
     pub fn program(&mut self) -> Result<&mut Xdp> {
         program(&mut self.object)
+    }
+
+    /// Key size, value size and capacity of every pinned map, by name.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn map_sizes(&self) -> Result<BTreeMap<&'static str, (u32, u32, u32)>> {
+        let sizes = |name: &'static str| -> Result<(&'static str, (u32, u32, u32))> {
+            let info = MapInfo::from_pin(self.pins.0.join(name)).with_context(|| format!("ask for {name}"))?;
+            Ok((name, (info.key_size(), info.value_size(), info.max_entries())))
+        };
+        names::MAPS.iter().map(|name| sizes(name)).collect()
     }
 
     fn age(&mut self, ns: i64) {
@@ -304,11 +317,11 @@ fn trie_key(prefix: &Prefix) -> Key<Wire<Address>> {
     Key::new(prefix.bits, Wire(prefix.address))
 }
 
-fn read_hash<K: Plain + Ord, V: Plain>(map: &Hash<K, V>) -> std::collections::BTreeMap<K, V> {
+fn read_hash<K: Plain + Ord, V: Plain>(map: &Hash<K, V>) -> BTreeMap<K, V> {
     map.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0)).expect("the map can be read")).collect()
 }
 
-fn read_trie<V: Plain>(map: &Trie<V>) -> std::collections::BTreeMap<Prefix, V> {
+fn read_trie<V: Plain>(map: &Trie<V>) -> BTreeMap<Prefix, V> {
     map.iter()
         .map(|entry| entry.expect("the trie can be read"))
         .map(|(key, value)| (Prefix { bits: key.prefix_len(), address: key.data().0 }, value.0))
