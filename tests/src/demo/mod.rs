@@ -14,10 +14,10 @@ use anyhow::{Context, Result};
 
 use crate::client::plan::HarvestPlan;
 use crate::client::{Client, events_file, population, start_crowd, start_harvester, start_users};
-use crate::lab::address::{POPULATION_MAX, crowd};
+use crate::lab::address::{POPULATION_MAX, SERVER_NAME, SERVER_V4, TLS_PORT, crowd};
 use crate::lab::process::Process;
 use crate::lab::sensor::{Sensor, SensorOptions};
-use crate::lab::{Distance, Lab, LabPlan, Role};
+use crate::lab::{Distance, Lab, LabPlan, Role, tool};
 use crate::model::api::Pace;
 use crate::model::authority_file;
 use crate::stage::{Relays, start_model, start_relays};
@@ -118,9 +118,9 @@ pub fn play(options: &DemoOptions, screen: &mut Screen) -> Result<Summary> {
     show.look_until(start + LEARN, screen, "benign users only")?;
     screen.say(&show.begin_attack(options)?);
     show.look_until(start + traffic, screen, if options.flash_crowd { "flash crowd" } else { "hydra" })?;
-    let summary = show.close(options, screen)?;
+    let mut summary = show.close(options, screen)?;
     if options.keep {
-        screen.say(&around(&lab));
+        summary.around = Some(around(&lab, options)?);
     } else {
         screen.say("taking the lab down");
         lab.end()?;
@@ -263,19 +263,23 @@ fn start_sensor(lab: &Lab, options: SensorOptions) -> Result<Sensor> {
 }
 
 /// How to look around in a lab that stays up.
-fn around(lab: &Lab) -> String {
+fn around(lab: &Lab, options: &DemoOptions) -> Result<String> {
     let dir = lab.dir();
-    let space = |role: Role| lab.space(role).name().to_owned();
-    format!(
-        "the lab stays up: model server, relays, sensor and delay line run on\n  \
-         look at the sensor    sensor --socket {0}/sensor.sock status\n  \
-         be a direct user      ip netns exec {1} curl --interface 10.16.1.7 --cacert {0}/ca.pem \\\n                        \
-         --connect-to ::192.0.2.2: https://model.lab:8443/v1/models\n  \
-         be on the server      ip netns exec {2} bash\n  \
-         logs and events       {0}\n  \
-         take it down          sensor-lab down",
-        dir.display(),
-        space(Role::Users),
-        space(Role::Server),
-    )
+    let dir = dir.display();
+    let sensor = match &options.sensor {
+        Some(path) => path.clone(),
+        None => SensorOptions::built()?.binary,
+    };
+    let (users, server) = (lab.space(Role::Users).name(), lab.space(Role::Server).name());
+    Ok(format!(
+        "The lab stays up, without traffic: model server, relays, sensor and delay line.\n  \
+         look at the sensor   {sensor} --socket {dir}/sensor.sock status\n  \
+         be a direct user     ip netns exec {users} curl --interface 10.16.1.7 --cacert {dir}/ca.pem \\\n                       \
+         --connect-to ::{SERVER_V4}: https://{SERVER_NAME}:{TLS_PORT}/v1/models\n  \
+         be on the server     ip netns exec {server} bash\n  \
+         logs and events      {dir}\n  \
+         take it down         {tool} down",
+        sensor = sensor.display(),
+        tool = tool()?.display(),
+    ))
 }

@@ -85,6 +85,7 @@ impl Screen {
                 summary.failures.iter().map(|failure| style(format!("FAILED: {failure}")).red().bold().to_string()),
             );
         }
+        lines.extend(summary.around.iter().map(|around| format!("\n{around}")));
         for line in lines {
             let _ = term.write_line(&line);
         }

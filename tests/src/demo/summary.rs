@@ -82,6 +82,9 @@ pub struct Summary {
     pub kernel: String,
     /// The sensor's version.
     pub sensor_version: String,
+    /// How to look around, when the lab stays up.
+    #[serde(skip)]
+    pub(crate) around: Option<String>,
     #[serde(skip)]
     with_sensor: bool,
     #[serde(skip)]
@@ -134,6 +137,7 @@ impl Summary {
             duration_s: options.duration,
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             sensor_version: status.sensor_version.clone(),
+            around: None,
             with_sensor: watch.watching(),
             flash_crowd: options.flash_crowd,
         }
