@@ -6,6 +6,7 @@ pub mod demo;
 pub mod executor;
 pub mod frame;
 pub mod lab;
+pub mod live;
 pub mod model;
 pub mod prometheus;
 pub mod query;

@@ -81,6 +81,7 @@ fn nginx_config(dir: &Path) -> String {
          proxy_temp_path {dir}/nginx-proxy;\nfastcgi_temp_path {dir}/nginx-fastcgi;\n\
          uwsgi_temp_path {dir}/nginx-uwsgi;\nscgi_temp_path {dir}/nginx-scgi;\n\
          ssl_certificate {dir}/nginx-chain.pem;\nssl_certificate_key {dir}/nginx-key.pem;\n\
+         ssl_protocols TLSv1.2 TLSv1.3;\n\
          server {{\nlisten {PLAIN_PORT};\nlisten [::]:{PLAIN_PORT};\n\
          listen {TLS_PORT} ssl http2;\nlisten [::]:{TLS_PORT} ssl http2;\nserver_name {SERVER_NAME};\n\
          location / {{ return 200 \"served\\n\"; }}\n}}\n}}\n"

@@ -29,9 +29,15 @@ impl Namespace {
         let file = File::open(&path).with_context(|| format!("open namespace {}", path.display()))?;
         let namespace = Self { name: name.to_owned(), file: file.into() };
         for key in ["all", "default"] {
-            for (knob, value) in
-                [("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0"), ("router_solicitations", "0")]
-            {
+            for (knob, value) in [
+                ("accept_ra", "0"),
+                ("autoconf", "0"),
+                ("accept_dad", "0"),
+                ("router_solicitations", "0"),
+                // Reports of multicast groups go out at once, not seconds later among what a test counts.
+                ("mldv1_unsolicited_report_interval", "1"),
+                ("mldv2_unsolicited_report_interval", "1"),
+            ] {
                 namespace.sysctl(&format!("ipv6/conf/{key}/{knob}"), value)?;
             }
             for knob in ["rp_filter", "send_redirects", "accept_redirects"] {

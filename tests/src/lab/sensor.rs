@@ -29,6 +29,8 @@ pub const METRICS: &str = "127.0.0.1:9640";
 pub struct SensorOptions {
     /// The binary under test.
     pub binary: PathBuf,
+    /// Interface of the server namespace that it watches.
+    pub interface: String,
     /// Act, or only say what it would do.
     pub enforce: bool,
     /// Values for the `[tunables]` table.
@@ -54,7 +56,14 @@ impl SensorOptions {
 
     /// The given binary, enforcing, with default tunables.
     pub fn of(binary: PathBuf) -> Self {
-        Self { binary, enforce: true, tunables: Vec::new(), config: String::new(), flags: Vec::new() }
+        Self {
+            binary,
+            interface: SERVER_INTERFACE.to_owned(),
+            enforce: true,
+            tunables: Vec::new(),
+            config: String::new(),
+            flags: Vec::new(),
+        }
     }
 
     /// Sets one tunable in the configuration file.
@@ -133,7 +142,7 @@ impl Sensor {
         let paths = Paths::in_lab(lab)?;
         fs::write(&paths.config, config(&options)).context("write the sensor's configuration")?;
         let mut command = Command::new(&options.binary);
-        command.arg("--socket").arg(&paths.socket).args(["run", "--interface", SERVER_INTERFACE]);
+        command.arg("--socket").arg(&paths.socket).args(["run", "--interface", &options.interface]);
         command.arg("--config").arg(&paths.config);
         command.arg("--bpffs").arg(&paths.bpffs).arg("--state-dir").arg(&paths.state);
         for port in [TLS_PORT, PLAIN_PORT] {
@@ -197,7 +206,7 @@ impl Sensor {
         let arguments: Vec<OsString> = vec![
             "detach".into(),
             "--interface".into(),
-            SERVER_INTERFACE.into(),
+            OsString::from(&self.options.interface),
             "--bpffs".into(),
             self.paths.bpffs.clone().into(),
         ];
