@@ -66,3 +66,8 @@ fn rules() {
 fn handshakes() {
     table("handshake.txt");
 }
+
+#[test]
+fn relay_gaps() {
+    table("gap.txt");
+}

@@ -21,8 +21,8 @@ use crate::wire::{Segment, timestamp};
 
 /// How long after its latest segment an open connection is taken to be alive, nanoseconds.
 const ALIVE_NS: u64 = limit::MINUTE_NS;
-/// Pieces of [`SEGMENT_BYTES`] in the longest segment (one that the receive path has merged).
-const PIECES: usize = 4;
+/// Pieces of [`SEGMENT_BYTES`] that are read of one segment that the receive path has merged.
+const PIECES: usize = 2;
 
 /// One segment to a watched service, and where to look things up.
 pub(crate) struct Context<'a, T: Tables> {

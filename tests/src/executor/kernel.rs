@@ -33,8 +33,8 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 /// How far the kernel's clock may stray from virtual time before its tables are corrected.
 const DRIFT_NS: i64 = 1_000_000;
-/// A test run that takes longer was interrupted: its time is not virtual time.
-const STALL_NS: u64 = 4_000_000;
+/// A frame that runs later than this was held up: its time is not virtual time.
+const STALL_NS: i64 = 2_000_000;
 
 /// A value as aya wants it.
 #[derive(Clone, Copy)]
@@ -250,15 +250,18 @@ impl Executor for Kernel {
         let after = i64::try_from(after.as_nanos()).expect("tests last less than centuries");
         // Time that really passed counts; what is missing is made up by ageing.
         let passed = i64::try_from(now_ns().saturating_sub(self.latest_ns)).expect("short");
-        if (after - passed).abs() > DRIFT_NS {
-            self.age(after - passed - DRIFT_NS / 4);
+        let shift = if (after - passed).abs() > DRIFT_NS { after - passed } else { 0 };
+        if shift != 0 {
+            self.age(shift);
         }
         let started = now_ns();
+        let elapsed = i64::try_from(started.saturating_sub(self.latest_ns)).expect("short");
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let result = program(&mut self.object)
             .and_then(|program| program.test_run(options).map_err(Into::into))
             .unwrap_or_else(|error| panic!("test run of {} bytes: {error:#}", frame.len()));
-        if now_ns().saturating_sub(started) > STALL_NS {
+        let lag = elapsed + shift - after + i64::try_from(now_ns().saturating_sub(started)).expect("short");
+        if lag > STALL_NS {
             self.on_time = false;
         }
         self.latest_ns = started;

@@ -5,6 +5,7 @@
 //! instead of waited for.
 
 mod age;
+pub mod capture;
 pub mod conversation;
 pub mod expect;
 pub mod given;

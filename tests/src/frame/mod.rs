@@ -14,6 +14,8 @@
 //! | `seq N` `ack N` `win N` | TCP fields; left out: 1, 1 where A is set, 64240 |
 //! | `ts A,B` `mss N` `ws N` `sackok` `nop` `opt HEX` | TCP options, in the order given, padded to 4 bytes |
 //! | `payload "..."` `bytes HEX` `fill N` | payload; escapes `\r \n \t \0 \" \\ \xHH`; repeated ones are joined |
+//! | `hello 1.3` `hello 1.2` | a small ClientHello in one record, 59 or 50 bytes of payload |
+//! | `record TYPE N` | a TLS record of N bytes, 5 more of payload |
 //! | `vlan ID` `qinq ID` | 802.1Q or 802.1ad tag, outermost first |
 //! | `ttl N` `df` `options HEX` | IP fields; IPv4 options are padded to 4 bytes |
 //! | `frag` `frag N` `frag N+` | fragment at offset N x 8 bytes; `+` or no number: more follow |

@@ -191,6 +191,8 @@ fn ip_word(word: &str, words: &mut Words<'_>, spec: &mut IpSpec) -> Result<bool,
         "payload" => spec.payload.extend(quoted(words.next("a quoted text")?)?),
         "bytes" => spec.payload.extend(hex(words.next("hex digits")?)?),
         "fill" => spec.payload.extend(vec![b'x'; words.number("a count")?]),
+        "hello" => spec.payload.extend(hello(words.next("1.2 or 1.3")?)?),
+        "record" => spec.payload.extend(record(words.number("a record type")?, words.number("a length")?)),
         "poke" => {
             let offset = words.number("an offset")?;
             spec.pokes.push((offset, hex(words.next("hex digits")?)?));
@@ -204,6 +206,26 @@ fn ip_word(word: &str, words: &mut Words<'_>, spec: &mut IpSpec) -> Result<bool,
         },
     }
     Ok(true)
+}
+
+/// A TLS record (RFC 8446 section 5.1) of this type and length.
+fn record(kind: u8, length: u16) -> Vec<u8> {
+    let mut bytes = vec![kind, 3, 3];
+    bytes.extend(length.to_be_bytes());
+    bytes.resize(bytes.len() + usize::from(length), b'x');
+    bytes
+}
+
+/// A ClientHello (RFC 8446 section 4.1.2) with one cipher suite and, for TLS 1.3, one extension.
+fn hello(version: &str) -> Result<Vec<u8>, FrameError> {
+    let extensions: &[u8] = match version {
+        "1.3" => &[0, 7, 0, 43, 0, 3, 2, 3, 4],
+        "1.2" => &[],
+        other => return Err(FrameError::new(format!("`hello {other}`: write `hello 1.3` or `hello 1.2`"))),
+    };
+    let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0], extensions].concat();
+    let length = u8::try_from(body.len()).map_err(|_| FrameError::new("the hello is too long"))?;
+    Ok([&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat())
 }
 
 fn fragment(words: &mut Words<'_>) -> Result<(u16, bool), FrameError> {
