@@ -19,6 +19,10 @@ pub const ROUTER_INTERFACE: &str = "server";
 
 const SERVER_MAC: &str = "02:00:00:00:00:02";
 const ROUTER_MAC: &str = "02:00:00:00:00:01";
+/// The users' end of their veth, for all of their addresses: nothing has to be resolved.
+const USERS_MAC: &str = "02:00:00:00:00:03";
+/// The router's end of the users' veth.
+const TO_USERS_MAC: &str = "02:00:00:00:00:04";
 /// Packets that may wait in a TUN device for the delay line to read them.
 const TUN_QUEUE: u32 = 5000;
 
@@ -112,7 +116,7 @@ fn users_by_line(spaces: &BTreeMap<Role, Namespace>, plan: &LabPlan) -> Result<(
         tun(near),
         own_addresses(user_addresses(plan), near)
     ))?;
-    spaces[&Role::Net].batch(&format!("{}{}", tun(far), user_routes(&format!("dev {far}"))))
+    spaces[&Role::Net].batch(&format!("{}{}", tun(far), user_routes(&format!("dev {far}"), &format!("dev {far}"))))
 }
 
 fn users_by_veth(spaces: &BTreeMap<Role, Namespace>, plan: &LabPlan) -> Result<()> {
@@ -120,10 +124,12 @@ fn users_by_veth(spaces: &BTreeMap<Role, Namespace>, plan: &LabPlan) -> Result<(
     let (users, net) = (&spaces[&Role::Users], &spaces[&Role::Net]);
     users.batch(&format!(
         "link set lo up\n\
-         link add eth0 type veth peer name {far} netns {}\n\
+         link add eth0 address {USERS_MAC} type veth peer name {far} address {TO_USERS_MAC} netns {}\n\
          link set eth0 addrgenmode none\n\
          link set eth0 up\n\
          {}\
+         neigh add 10.31.255.1 lladdr {TO_USERS_MAC} nud permanent dev eth0\n\
+         neigh add 2001:db8:1fff::1 lladdr {TO_USERS_MAC} nud permanent dev eth0\n\
          route add default via 10.31.255.1 dev eth0 onlink\n\
          route add ::/0 via 2001:db8:1fff::1 dev eth0 onlink\n",
         net.name(),
@@ -134,13 +140,15 @@ fn users_by_veth(spaces: &BTreeMap<Role, Namespace>, plan: &LabPlan) -> Result<(
          link set {far} up\n\
          addr add 10.31.255.1/32 dev {far}\n\
          addr add 2001:db8:1fff::1/128 dev {far} nodad\n\
+         neigh add 10.31.255.2 lladdr {USERS_MAC} nud permanent dev {far}\n\
+         neigh add 2001:db8:1fff::2 lladdr {USERS_MAC} nud permanent dev {far}\n\
          {}",
-        user_routes(&format!("dev {far}"))
+        user_routes(&format!("via 10.31.255.2 dev {far} onlink"), &format!("via 2001:db8:1fff::2 dev {far} onlink"))
     ))
 }
 
-fn user_routes(via: &str) -> String {
-    format!("route add 10.16.0.0/12 {via}\nroute add 10.96.0.0/12 {via}\nroute add 2001:db8:1000::/36 {via}\n")
+fn user_routes(way: &str, way_v6: &str) -> String {
+    format!("route add 10.16.0.0/12 {way}\nroute add 10.96.0.0/12 {way}\nroute add 2001:db8:1000::/36 {way_v6}\n")
 }
 
 fn exits(spaces: &BTreeMap<Role, Namespace>, plan: &LabPlan) -> Result<()> {

@@ -72,8 +72,8 @@ fn requests_by_curl_are_counted_exactly() {
     expect(&live, user(3), heads, 1, 5);
 
     expect(&live, user(0), kept, 1, REQUESTS);
-    assert_eq!(total(&live, "requests"), (REQUESTS + 7 + REQUESTS + 1 + 5) as u64);
-    assert_eq!(total(&live, "connections"), 1 + 7 + 1 + 1);
+    assert_eq!(total(&live, "requests"), (REQUESTS + 7 + REQUESTS + 1 + 2 + 5) as u64);
+    assert_eq!(total(&live, "connections"), 1 + 7 + 1 + 1 + 1);
 }
 
 #[test]
