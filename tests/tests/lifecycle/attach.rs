@@ -1,6 +1,5 @@
 //! Which interfaces the sensor takes, and how: others are never displaced, and a slower mode is said aloud.
 
-use std::path::Path;
 use std::process::Output;
 
 use sensor_tests::lab::address::{PLAIN_PORT, SERVER_V4, user};
@@ -14,9 +13,7 @@ fn refused(lab: &Lab, name: &str, flags: &[&str]) -> (Option<i32>, String) {
     let path = |kind: &str| lab.dir().join(format!("{name}.{kind}")).display().to_string();
     let (socket, state, bpffs) = (path("sock"), path("state"), lab.dir().join("bpf").display().to_string());
     let mut all = vec!["--socket", &socket, "run", "--state-dir", &state];
-    if !flags.contains(&"--bpffs") {
-        all.extend(["--bpffs", &bpffs]);
-    }
+    all.extend(["--bpffs", &bpffs]);
     all.extend(flags);
     let binary = SensorOptions::built().expect("the sensor is built").binary;
     let ended = lab.output(Role::Server, binary, &all).expect("the sensor starts");
@@ -47,15 +44,11 @@ fn a_program_of_somebody_else_is_never_displaced() {
     assert!(output.status.success(), "{}{}", text(&output), String::from_utf8_lossy(&output.stdout));
     let other = attached(&lab, "eth0").expect("ip is installed").expect("xdp-filter loaded its program");
     let id = other.id.to_string();
-    let bpffs = lab.dir().join("pins").display().to_string();
-    std::fs::create_dir(&bpffs).expect("the lab's folder is ours");
     for mode in ["auto", "native", "generic"] {
-        let found = refused(&lab, "second", &["--interface", "eth0", "--bpffs", &bpffs, "--mode", mode]);
+        let found = refused(&lab, "second", &["--interface", "eth0", "--mode", mode]);
         expect(found, 6, &["eth0", "busy", &id, &other.name, "displaces nobody"]);
         assert_eq!(attached(&lab, "eth0").expect("ip is installed").as_ref(), Some(&other));
     }
-    let unmounted = nix::mount::umount(Path::new(&bpffs));
-    assert!(unmounted.is_ok(), "the sensor mounts a BPF file system where it is told to: {unmounted:?}");
 }
 
 #[test]
@@ -118,7 +111,6 @@ fn an_interface_without_native_mode_is_refused_or_loudly_taken_in_generic_mode()
         return;
     }
     let lab = Lab::start(&LabPlan::small()).expect("the lab starts");
-    let bpffs = lab.dir().join("pins").display().to_string();
     let mut options = SensorOptions::built().expect("the sensor is built");
     options.interface = "lo".to_owned();
     let mut sensor = Sensor::start(&lab, options).expect("auto falls back");
@@ -138,5 +130,4 @@ fn an_interface_without_native_mode_is_refused_or_loudly_taken_in_generic_mode()
         &["native XDP on lo", "--mode auto"],
     );
     assert_eq!(attached(&lab, "lo").expect("ip is installed"), None);
-    assert!(!Path::new(&bpffs).exists());
 }

@@ -67,6 +67,9 @@ fn requests_by_curl_are_counted_exactly() {
     let packets = fetch(&live, user_v6(2), &[], &urls(&six, REQUESTS + 1));
     expect(&live, user_v6(2), packets, 1, REQUESTS + 1);
 
+    let other = fetch(&live, user_v6(1), &[], &urls(&six, 2));
+    expect(&live, user_v6(1), other, 1, 2);
+
     let heads =
         fetch(&live, user(3), &["--header", &format!("X-Long: {}", "x".repeat(5_000))], &urls(&plain("long"), 5));
     expect(&live, user(3), heads, 1, 5);
