@@ -5,6 +5,7 @@ pub mod delay;
 pub mod demo;
 pub mod executor;
 pub mod frame;
+pub mod hello;
 pub mod lab;
 pub mod live;
 pub mod model;
