@@ -161,6 +161,13 @@ impl Conversation {
         self
     }
 
+    /// This conversation, and then another one's frames.
+    #[must_use]
+    pub fn then(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self
+    }
+
     /// Runs what was sent so far; whether each frame was dropped.
     pub fn run(&self, executor: &mut dyn Executor) -> Vec<bool> {
         self.steps.iter().map(|step| executor.run(step.after, &step.frame)).collect()

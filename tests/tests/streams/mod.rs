@@ -1,5 +1,6 @@
 //! Helpers of the stream tests, and their parts.
 
+mod class;
 mod fingerprint;
 mod http;
 mod record;
