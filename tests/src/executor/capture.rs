@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 
@@ -47,34 +47,29 @@ pub fn read(path: &Path) -> Result<Capture> {
 }
 
 fn ethernet(link: DataLink, bytes: &[u8]) -> Result<Vec<u8>> {
-    match link {
-        DataLink::ETHERNET => Ok(bytes.to_vec()),
-        DataLink::RAW => {
-            let ethertype: [u8; 2] =
-                if bytes.first().is_some_and(|byte| byte >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
-            Ok([&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1][..], &ethertype, bytes].concat())
-        }
-        other => bail!("frames of {other:?} are not read"),
+    if link == DataLink::ETHERNET {
+        return Ok(bytes.to_vec());
     }
+    if link != DataLink::RAW {
+        bail!("frames of {link:?} are not read");
+    }
+    let ethertype: [u8; 2] = if bytes.first().is_some_and(|byte| byte >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
+    Ok([&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1][..], &ethertype, bytes].concat())
 }
 
 fn destination(frame: &[u8]) -> Option<(Vec<u8>, u16)> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
     let address = match packet.net? {
-        NetSlice::Ipv4(ip) if ip.header().protocol() == IpNumber::TCP => ip.header().destination().to_vec(),
+        NetSlice::Ipv4(ip) => ip.header().destination().to_vec(),
         NetSlice::Ipv6(ip) => ip.header().destination().to_vec(),
-        _ => return None,
+        NetSlice::Arp(_) => return None,
     };
-    match packet.transport? {
-        TransportSlice::Tcp(tcp) => Some((address, tcp.destination_port())),
-        _ => None,
-    }
+    Some((address, tcp.destination_port()))
 }
 
 fn syn_target(frame: &[u8]) -> Option<(Vec<u8>, u16)> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    match packet.transport? {
-        TransportSlice::Tcp(tcp) if tcp.syn() && !tcp.ack() => destination(frame),
-        _ => None,
-    }
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
+    if tcp.syn() && !tcp.ack() { destination(frame) } else { None }
 }
