@@ -26,7 +26,7 @@ const HARVEST_PY: &str = include_str!("harvest.py");
 
 /// Direct users get the CPU before everybody else: in life each has a machine of his own, and a starved client looks
 /// as if it were far from its own TCP stack.
-const CLIENT_NICE: i32 = -10;
+const CLIENT_NICE: i32 = -19;
 
 /// A client process with the events that it reports.
 #[derive(Debug)]

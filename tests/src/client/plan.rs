@@ -125,7 +125,7 @@ impl HarvestPlan {
             label: label.to_owned(),
             exits,
             rate_per_s: 7.0,
-            plain_share: 0.1,
+            plain_share: 0.06,
             concurrency: 96,
             timeout_s: TIMEOUT_S,
             max_tokens: 16,
