@@ -1,10 +1,5 @@
 //! Captures of one connection, as frames for an executor: the client's side only, with the times of the capture.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of the many kinds that a capture may hold, only TCP over Ethernet is read"
-)]
-
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
