@@ -8,6 +8,20 @@ use crate::plain;
 /// Bits in front of the IPv4 part of a mapped address.
 pub const MAPPED_BITS: u32 = 96;
 
+/// Where the keys of IPv4 sources begin, see [`Address::key`].
+const V4_KEYS: u64 = 1 << 32;
+/// The key of `::/31`. Keys 0 and 1 mark free places in tables.
+const RESERVED_KEY: u64 = 2;
+
+/// The key of the network (/24 of IPv4, /48 of IPv6) that a source lies in; see [`Address::key`].
+#[must_use]
+#[inline(always)]
+pub const fn network_key(source: u64) -> u64 {
+    let host = if source >> 32 == V4_KEYS >> 32 { 0xff } else { 0xffff };
+    // The reserved source is its own network: its key is smaller than any mask.
+    if source == RESERVED_KEY { source } else { source & !host }
+}
+
 plain! {
     /// An IPv6 address, or an IPv4 address in its mapped form, in network byte order.
     #[derive(Hash, PartialOrd, Ord)]
@@ -75,21 +89,40 @@ impl Address {
     #[must_use]
     #[inline(always)]
     pub fn source(&self) -> Self {
-        if self.is_v4() {
-            return *self;
+        Self::from_key(self.key())
+    }
+
+    /// The source as one integer, the key of every table of sources and networks: the upper half of an IPv6 address;
+    /// an IPv4 address below `0:1::/32`, which is reserved (RFC 4291) and taken from nobody. IPv6 addresses of `::/31`
+    /// are one source, `::/64`: they are never routed, and must not speak for an IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub fn key(&self) -> u64 {
+        let (high, low) = self.words();
+        if high >> 33 != 0 {
+            return high;
         }
-        Self::from_words(self.words().0, 0)
+        if self.is_v4() { V4_KEYS | low & 0xffff_ffff } else { RESERVED_KEY }
+    }
+
+    /// The source of a key.
+    #[must_use]
+    #[inline(always)]
+    pub fn from_key(key: u64) -> Self {
+        if key == RESERVED_KEY {
+            return Self::from_words(0, 0);
+        }
+        if key >> 32 == V4_KEYS >> 32 {
+            return Self::from_words(0, 0xffff << 32 | key & 0xffff_ffff);
+        }
+        Self::from_words(key, 0)
     }
 
     /// The prefix that counts as one network: /24 of IPv4, /48 of IPv6. The unit of novelty.
     #[must_use]
     #[inline(always)]
     pub fn network(&self) -> Self {
-        let (high, low) = self.words();
-        if self.is_v4() {
-            return Self::from_words(high, low & !0xff);
-        }
-        Self::from_words(high & !0xffff, 0)
+        Self::from_key(network_key(self.key()))
     }
 
     /// This address with all of its bits significant.

@@ -12,6 +12,15 @@ plain! {
         pub server: Address,
         pub client_port: u16,
         pub server_port: u16,
+        pub reserved: u32,
+    }
+
+    /// Eight connections.
+    pub struct ConnectionBucket {
+        /// [`crate::half_open::tag`]; two connections of one tag are told apart by their keys.
+        pub tags: [u64; 8],
+        pub keys: [ConnectionKey; 8],
+        pub records: [Connection; 8],
     }
 
     /// State of one connection. Only ingress segments are seen; the server's side is inferred from acknowledgements.

@@ -119,17 +119,29 @@ counters! {
 
     /// Connection records for which the event ring had no room.
     LostEvents = "events" in Lost,
-    /// Sources that could not be entered in the table.
+    /// Connection records left out because more came in a second than the daemon is to be sent.
+    ShedEvents = "events_shed" in Lost,
+    /// Frames whose source found no place in the traffic table: all of its bucket is protected.
     LostSources = "sources" in Lost,
+    /// Sources that lost their place in the traffic table to another.
+    EvictedSources = "sources_evicted" in Lost,
+    /// Completed handshakes whose source could not be entered in the table.
+    LostRecords = "source_records" in Lost,
+    /// Sources with completed handshakes that lost their record to another.
+    EvictedRecords = "source_records_evicted" in Lost,
     /// Connections that could not be entered in the table.
     LostConnections = "connections" in Lost,
+    /// Connections that lost their place to another while they were open.
+    EvictedConnections = "connections_evicted" in Lost,
     /// Networks that could not be entered in the table.
     LostNetworks = "networks" in Lost,
+    /// Networks that lost their place to another.
+    EvictedNetworks = "networks_evicted" in Lost,
 }
 
 impl Counter {
     /// How many counters there are.
-    pub const COUNT: u32 = Self::LostNetworks as u32 + 1;
+    pub const COUNT: u32 = Self::EvictedNetworks as u32 + 1;
 
     /// Its index in the counter map.
     #[must_use]

@@ -8,15 +8,25 @@ pub const SETTINGS: &str = "SETTINGS";
 pub const SERVICES: &str = "SERVICES";
 /// Per-CPU counters, indexed by [`crate::counter::Counter`].
 pub const COUNTERS: &str = "COUNTERS";
-/// Source to [`crate::stats::SourceStats`].
+/// [`crate::traffic::TrafficBucket`]s, region after region.
+pub const TRAFFIC: &str = "TRAFFIC";
+/// [`crate::half_open::HalfOpenBucket`]s, region after region.
+pub const HALF_OPEN: &str = "HALF_OPEN";
+/// [`crate::stats::SourceBucket`]s.
 pub const SOURCES: &str = "SOURCES";
-/// [`crate::connection::ConnectionKey`] to [`crate::connection::Connection`].
-pub const CONNECTIONS: &str = "CONNECTIONS";
-/// Network to [`crate::stats::NetworkStats`].
+/// [`crate::stats::NetworkBucket`]s.
 pub const NETWORKS: &str = "NETWORKS";
-/// Prefix to [`crate::rule::AllowRule`].
+/// [`crate::connection::ConnectionBucket`]s.
+pub const CONNECTIONS: &str = "CONNECTIONS";
+/// Words of [`crate::filter`].
+pub const FILTER: &str = "FILTER";
+/// [`crate::rule::Rule`] by place.
+pub const RULES: &str = "RULES";
+/// Frames that each rule matched, in dry run too: `u64` by place, region after region.
+pub const HITS: &str = "HITS";
+/// Prefix to [`crate::rule::Reference`].
 pub const ALLOW: &str = "ALLOW";
-/// Prefix to [`crate::rule::DenyRule`].
+/// Prefix to [`crate::rule::Reference`].
 pub const DENY: &str = "DENY";
 /// [`crate::rule::ClassKey`] to [`crate::rule::ClassRule`].
 pub const CLASSES: &str = "CLASSES";
@@ -28,5 +38,7 @@ pub const LIMITS: &str = "LIMITS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every pinned map.
-pub const MAPS: &[&str] =
-    &[SETTINGS, SERVICES, COUNTERS, SOURCES, CONNECTIONS, NETWORKS, ALLOW, DENY, CLASSES, TIERED, LIMITS, EVENTS];
+pub const MAPS: &[&str] = &[
+    SETTINGS, SERVICES, COUNTERS, TRAFFIC, HALF_OPEN, SOURCES, NETWORKS, CONNECTIONS, FILTER, RULES, HITS, ALLOW, DENY,
+    CLASSES, TIERED, LIMITS, EVENTS,
+];

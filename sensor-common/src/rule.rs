@@ -1,22 +1,28 @@
 //! Rules as the kernel holds them. Every one but allow and limits expires, and the kernel checks it.
+//!
+//! A prefix rule has three parts: its terms in the rule table ([`Rule`]), its prefix in a trie whose value is a
+//! [`Reference`] to them, and its bits in the filter in front of the trie ([`crate::filter`]). What a source was found
+//! under is kept beside its counters ([`Reference::pack`]), so that only its first frame walks the trie.
 
 use crate::plain;
 
 plain! {
-    /// A prefix that nothing may refuse.
-    pub struct AllowRule {
-        /// Frames that passed because of it.
-        pub hits: u64,
+    /// Terms of one prefix rule.
+    pub struct Rule {
+        /// Monotonic time from which the rule no longer holds, nanoseconds; `u64::MAX`: it does not expire.
+        pub expires_ns: u64,
+        /// Counts up whenever the place is given to another rule: references to the former one are void.
+        pub generation: u32,
+        /// See [`kind`].
+        pub kind: u32,
     }
 
-    /// A prefix whose frames are refused.
-    pub struct DenyRule {
-        /// Monotonic time from which the rule no longer holds, nanoseconds.
-        pub expires_ns: u64,
-        /// Frames it matched, in dry run too.
-        pub hits: u64,
-        /// Monotonic time of the last match, nanoseconds; 0: none.
-        pub last_hit_ns: u64,
+    /// Which rule a trie means.
+    pub struct Reference {
+        /// Place in the rule table; 0 is never used.
+        pub index: u32,
+        /// The rule's generation.
+        pub generation: u32,
     }
 
     /// Which connections a class rule is about.
@@ -48,6 +54,44 @@ plain! {
         pub connections_per_s: u32,
         /// Requests per minute.
         pub requests_per_min: u32,
+    }
+}
+
+/// What a prefix rule does.
+pub mod kind {
+    /// The place is free: nothing that refers to it holds.
+    pub const NONE: u32 = 0;
+    /// Nothing may refuse the prefix.
+    pub const ALLOW: u32 = 1;
+    /// The prefix's frames are refused.
+    pub const DENY: u32 = 2;
+}
+
+/// Bits of a packed reference that hold the place.
+const INDEX_BITS: u32 = 18;
+
+impl Reference {
+    /// Place and the low 14 bits of the generation in one word; never 0.
+    #[must_use]
+    #[inline(always)]
+    pub const fn pack(self) -> u32 {
+        self.generation << INDEX_BITS | self.index & ((1 << INDEX_BITS) - 1)
+    }
+
+    /// The place of a packed reference.
+    #[must_use]
+    #[inline(always)]
+    pub const fn place(packed: u32) -> u32 {
+        packed & ((1 << INDEX_BITS) - 1)
+    }
+}
+
+impl Rule {
+    /// Whether a packed reference means this rule.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is(&self, packed: u32) -> bool {
+        self.generation & ((1 << (32 - INDEX_BITS)) - 1) == packed >> INDEX_BITS
     }
 }
 

@@ -1,32 +1,27 @@
-//! What is counted per source and per network.
+//! What is known of sources and networks that completed a handshake. Shared by all CPUs.
 
 use crate::plain;
 
 plain! {
-    /// What one source did. Times are monotonic nanoseconds.
-    pub struct SourceStats {
-        /// Frames, refused ones included.
-        pub packets: u64,
-        /// Bytes of those frames, Ethernet header included.
-        pub bytes: u64,
-        /// TCP connection attempts (SYN without ACK) to any port.
-        pub syns: u64,
-        /// Completed handshakes with a watched service.
-        pub connections: u64,
-        /// Requests to watched services: exact for plaintext HTTP/1, estimated inside TLS.
-        pub requests: u64,
-        /// Frames refused, or in dry run those that would have been.
-        pub dropped: u64,
+    /// What a source did that completed a handshake; its frames are counted in [`crate::traffic`]. Times are monotonic
+    /// nanoseconds; counters wrap, and readers take differences.
+    pub struct SourceRecord {
+        /// Its first completed handshake.
         pub first_seen_ns: u64,
+        /// Its latest completed handshake or request.
         pub last_seen_ns: u64,
-        /// Connections with a valid relay-gap sample.
-        pub gap_samples: u64,
-        /// Of these, connections whose gap says relay.
-        pub gap_flagged: u64,
         /// Start of the current one-second window of the connection limit.
         pub second_start_ns: u64,
         /// Start of the current one-minute window of the request limit.
         pub minute_start_ns: u64,
+        /// Completed handshakes with a watched service.
+        pub connections: u64,
+        /// Requests to watched services: exact for plaintext HTTP/1, estimated inside TLS.
+        pub requests: u64,
+        /// Connections with a valid relay-gap sample.
+        pub gap_samples: u64,
+        /// Of these, connections whose gap says relay.
+        pub gap_flagged: u64,
         /// Handshakes completed in the current second. Attempts do not count: anybody can send them in its name.
         pub second_connections: u32,
         /// Requests in the current minute.
@@ -40,22 +35,30 @@ plain! {
         /// Its latest completed handshake.
         pub last_seen_ns: u64,
     }
+
+    /// Eight sources. A key is [`crate::address::Address::key`].
+    pub struct SourceBucket {
+        pub keys: [u64; 8],
+        pub records: [SourceRecord; 8],
+    }
+
+    /// Eight networks. A key is that of the network's first address.
+    pub struct NetworkBucket {
+        pub keys: [u64; 8],
+        pub records: [NetworkStats; 8],
+    }
 }
 
-/// A source that was never seen: what a new entry starts from.
-pub static NEW: SourceStats = SourceStats {
-    packets: 0,
-    bytes: 0,
-    syns: 0,
-    connections: 0,
-    requests: 0,
-    dropped: 0,
+/// A source of which nothing is known.
+pub static NEW_SOURCE: SourceRecord = SourceRecord {
     first_seen_ns: 0,
     last_seen_ns: 0,
-    gap_samples: 0,
-    gap_flagged: 0,
     second_start_ns: 0,
     minute_start_ns: 0,
+    connections: 0,
+    requests: 0,
+    gap_samples: 0,
+    gap_flagged: 0,
     second_connections: 0,
     minute_requests: 0,
 };

@@ -1,11 +1,16 @@
 //! Where the packet path reads frames from and keeps its tables: the kernel's maps, or plain memory on the host.
+//!
+//! A table is storage only: what stands where is decided by [`crate::traffic`], [`crate::seat`], [`crate::half_open`]
+//! and [`crate::filter`], the same code on both sides.
 
-use crate::address::{Address, Prefix};
-use crate::connection::{Connection, ConnectionKey};
+use crate::address::Prefix;
+use crate::connection::{Connection, ConnectionBucket, ConnectionKey};
 use crate::counter::Counter;
-use crate::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
+use crate::half_open::HalfOpenBucket;
+use crate::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
 use crate::settings::Settings;
-use crate::stats::{NetworkStats, SourceStats};
+use crate::stats::{NetworkBucket, SourceBucket};
+use crate::traffic::TrafficBucket;
 use crate::wire::Segment;
 
 /// The bytes of one frame, from the Ethernet header on.
@@ -18,8 +23,17 @@ pub trait Frame {
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
-/// Tables of the packet path. Returned references may be shared with other CPUs: counters are changed through
-/// [`Tables::add`] only.
+/// Monotonic time, nanoseconds.
+pub trait Clock {
+    /// The time of the latest timer tick: up to 10 ms behind, and cheap.
+    fn tick_ns(&self) -> u64;
+
+    /// The time.
+    fn now_ns(&self) -> u64;
+}
+
+/// Tables of the packet path. References to shared elements may be held by other CPUs too: counters there are changed
+/// through [`Tables::add`] only, keys through [`Tables::replace`].
 #[expect(clippy::mut_from_ref, reason = "a table's entries are shared by contract, as those of the kernel's maps are")]
 pub trait Tables {
     /// Where this world's frames come from.
@@ -30,6 +44,9 @@ pub trait Tables {
 
     fn settings(&self) -> Option<&Settings>;
 
+    /// Number of the CPU that runs this.
+    fn cpu(&self) -> u32;
+
     /// Whether this TCP port is watched.
     fn watched(&self, port: u16) -> bool;
 
@@ -39,27 +56,49 @@ pub trait Tables {
     /// Adds to a cell that several CPUs may share, without losing updates.
     fn add(&self, cell: &mut u64, n: u64);
 
-    fn allow(&self, prefix: &Prefix) -> Option<&mut AllowRule>;
+    /// Exchanges a cell's value if it is still `former`; whether it was.
+    fn replace(&self, cell: &mut u64, former: u64, value: u64) -> bool;
 
-    fn deny(&self, prefix: &Prefix) -> Option<&mut DenyRule>;
+    /// A bucket of this CPU's traffic, by its place in the whole table; `None` if there is no such place.
+    fn traffic(&self, index: u32) -> Option<&mut TrafficBucket>;
+
+    /// As [`Tables::traffic`].
+    fn half_open(&self, index: u32) -> Option<&mut HalfOpenBucket>;
+
+    fn sources(&self, index: u32) -> Option<&mut SourceBucket>;
+
+    fn networks(&self, index: u32) -> Option<&mut NetworkBucket>;
+
+    fn connections(&self, index: u32) -> Option<&mut ConnectionBucket>;
+
+    /// A word of the filter; all ones if there is no such word.
+    fn filter(&self, index: u32) -> u64;
+
+    /// A prefix rule's terms, by place.
+    fn rule(&self, index: u32) -> Option<&Rule>;
+
+    /// Counts a frame that the rule at this place matched, in this CPU's region.
+    fn hit(&self, region: u32, index: u32);
+
+    /// The longest allowed prefix that holds this address.
+    fn allow(&self, client: &Prefix) -> Option<Reference>;
+
+    /// The longest denied prefix that holds this address.
+    fn deny(&self, client: &Prefix) -> Option<Reference>;
+
+    /// The tier of the longest prefix that holds this address and belongs to one.
+    fn tier(&self, client: &Prefix) -> Option<u32>;
+
+    /// The limits of a tier.
+    fn limit(&self, tier: u32) -> Option<&TierLimit>;
 
     fn class(&self, key: &ClassKey) -> Option<&mut ClassRule>;
 
-    /// Limits of the tier that this address belongs to; the default tier's otherwise.
-    fn limits(&self, client: &Prefix) -> Option<&TierLimit>;
+    /// The room this CPU has left for connection records.
+    fn budget(&self) -> Option<&mut EventBudget>;
 
-    /// The source's counters, entered as new at `now_ns` if need be; `None` if there is no room.
-    fn source(&self, source: &Address, now_ns: u64) -> Option<&mut SourceStats>;
-
-    /// The network's entry, and whether it was entered just now; `None` if there is no room.
-    fn network(&self, network: &Address, now_ns: u64) -> Option<(&mut NetworkStats, bool)>;
-
-    fn connection(&self, key: &ConnectionKey) -> Option<&mut Connection>;
-
-    /// Enters [`crate::connection::EMPTY`] in place of whatever stood there; `None` if there is no room.
-    fn open_connection(&self, key: &ConnectionKey) -> Option<&mut Connection>;
-
-    fn close_connection(&self, key: &ConnectionKey);
+    /// A random number, for sampling.
+    fn random(&self) -> u32;
 
     /// Sends the connection's record to the daemon; whether there was room.
     fn report(&self, key: &ConnectionKey, connection: &Connection, now_ns: u64) -> bool;
@@ -67,4 +106,19 @@ pub trait Tables {
     /// Feeds `length` bytes of the frame from `offset` on to [`crate::stream::step`], until it stops. `length` is at
     /// least 1 and at most [`crate::capacity::SEGMENT_BYTES`]. `false` if the bytes could not be read.
     fn scan(&self, frame: &Self::Frame, offset: usize, length: usize, connection: &mut Connection) -> bool;
+}
+
+crate::plain! {
+    /// How many connection records this CPU has written in the second at hand.
+    pub struct EventBudget {
+        /// When the second began, monotonic nanoseconds.
+        pub second_start_ns: u64,
+        /// Records that were ready in it.
+        pub ready: u32,
+        /// Records that were ready in the second before.
+        pub ready_before: u32,
+        /// Records written in it.
+        pub written: u32,
+        pub reserved: u32,
+    }
 }

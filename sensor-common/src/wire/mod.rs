@@ -4,7 +4,7 @@ mod ether;
 mod ip;
 mod tcp;
 
-use crate::address::{Address, Prefix};
+use crate::address::Address;
 use crate::connection::ConnectionKey;
 use crate::counter::Counter;
 use crate::plain;
@@ -53,16 +53,12 @@ plain! {
     /// The facts of one frame. They lie in a table, not on the stack: there the verifier would follow every value
     /// through every path, and the stack has 512 bytes.
     pub struct Segment {
-        /// When the frame came, monotonic nanoseconds.
+        /// When the frame came, monotonic nanoseconds: up to a timer tick behind unless something is to be timed.
         pub now_ns: u64,
         /// Addresses and ports; ports are 0 unless TCP.
         pub key: ConnectionKey,
-        /// The client's address, as rules are looked up.
-        pub client: Prefix,
-        /// The client's source.
-        pub source: Address,
-        /// The client's network.
-        pub network: Address,
+        /// The client's source, see [`Address::key`].
+        pub source: u64,
         /// Bytes of the frame.
         pub frame_bytes: u32,
         pub seq: u32,
@@ -89,9 +85,7 @@ impl Segment {
     fn set_addresses(&mut self, client: Address, server: Address) {
         self.key.client = client;
         self.key.server = server;
-        self.client = client.host_prefix();
-        self.source = client.source();
-        self.network = client.network();
+        self.source = client.key();
     }
 }
 

@@ -1,0 +1,57 @@
+//! Entering and finding in the tables that all CPUs share: sources, networks, connections.
+//!
+//! Eight places to a bucket, their keys in one cache line. Only completed handshakes enter anything here, so no flood
+//! of spoofed frames gets near. A place is claimed by one atomic exchange of its key; where that fails the frame at
+//! hand goes without, is counted, and the next one tries again.
+
+use crate::lane;
+use crate::tables::Tables;
+
+/// Places in a bucket.
+pub const WAYS: usize = 8;
+/// A key that stands for nothing: the place is free.
+pub const FREE: u64 = 0;
+/// A key that stands for nothing: the place is being given to somebody.
+pub const CLAIMED: u64 = 1;
+
+/// What became of a search for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This place is the caller's: it writes the record, then calls [`settle`].
+    Free(usize),
+    /// As above, and somebody else lost it.
+    Evicted(usize),
+    /// Another CPU was faster.
+    Lost,
+}
+
+/// The place of a key.
+#[inline(always)]
+pub(crate) fn find(keys: &[u64; WAYS], key: u64) -> Option<usize> {
+    let place = lane::place(keys, key);
+    if place == 0 { None } else { Some((place - 1) & (WAYS - 1)) }
+}
+
+/// Claims the place whose worth is least; `worth` is below 2^60 and is asked for used places.
+#[inline(always)]
+pub(crate) fn claim<T: Tables>(tables: &T, keys: &mut [u64; WAYS], worth: impl Fn(usize) -> u64) -> Claim {
+    let mut least = u64::MAX >> 1;
+    for (way, key) in keys.iter().enumerate() {
+        let used = !lane::same(*key, FREE);
+        least = lane::least(least, ((worth(way) + 1) & used) << 3 | way as u64);
+    }
+    let way = least as usize & (WAYS - 1);
+    let former = keys[way];
+    if former == CLAIMED || !tables.replace(&mut keys[way], former, CLAIMED) {
+        return Claim::Lost;
+    }
+    if former == FREE { Claim::Free(way) } else { Claim::Evicted(way) }
+}
+
+/// Gives a claimed place its key: from here on it is found.
+#[inline(always)]
+pub(crate) fn settle(keys: &mut [u64; WAYS], way: usize, key: u64) {
+    let cell = core::ptr::from_mut(&mut keys[way & (WAYS - 1)]);
+    // SAFETY: a live, aligned u64 behind a unique reference; volatile, so that it comes after the record's stores.
+    unsafe { cell.write_volatile(key) };
+}
