@@ -8,10 +8,23 @@ use crate::plain;
 /// Bits in front of the IPv4 part of a mapped address.
 pub const MAPPED_BITS: u32 = 96;
 
+/// The lower half of the mapped form of 0.0.0.0.
+pub const MAPPED: u64 = 0xffff << 32;
+
 /// Where the keys of IPv4 sources begin, see [`Address::key`].
 const V4_KEYS: u64 = 1 << 32;
 /// The key of `::/31`. Keys 0 and 1 mark free places in tables.
 const RESERVED_KEY: u64 = 2;
+
+/// The key of the source of an address given as two halves; see [`Address::key`].
+#[must_use]
+#[inline(always)]
+pub const fn source_key(high: u64, low: u64) -> u64 {
+    if high >> 33 != 0 {
+        return high;
+    }
+    if high == 0 && low >> 32 == 0xffff { V4_KEYS | low & 0xffff_ffff } else { RESERVED_KEY }
+}
 
 /// The key of the network (/24 of IPv4, /48 of IPv6) that a source lies in; see [`Address::key`].
 #[must_use]
@@ -99,10 +112,7 @@ impl Address {
     #[inline(always)]
     pub fn key(&self) -> u64 {
         let (high, low) = self.words();
-        if high >> 33 != 0 {
-            return high;
-        }
-        if self.is_v4() { V4_KEYS | low & 0xffff_ffff } else { RESERVED_KEY }
+        source_key(high, low)
     }
 
     /// The source of a key.

@@ -12,14 +12,22 @@ plain! {
         pub server: Address,
         pub client_port: u16,
         pub server_port: u16,
-        pub reserved: u32,
+    }
+
+    /// A [`ConnectionKey`] in five words, as tables hold and compare it.
+    pub struct Tuple {
+        /// The client's address, most significant half first.
+        pub client: [u64; 2],
+        pub server: [u64; 2],
+        /// Client's port, then the server's, 16 bits each.
+        pub ports: u64,
     }
 
     /// Eight connections.
     pub struct ConnectionBucket {
         /// [`crate::half_open::tag`]; two connections of one tag are told apart by their keys.
         pub tags: [u64; 8],
-        pub keys: [ConnectionKey; 8],
+        pub keys: [Tuple; 8],
         pub records: [Connection; 8],
     }
 
@@ -80,6 +88,56 @@ plain! {
         pub hello: Hello,
         pub records: Records,
         pub http: Http,
+    }
+}
+
+impl Tuple {
+    #[must_use]
+    #[inline(always)]
+    pub const fn client_port(&self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn server_port(&self) -> u16 {
+        self.ports as u16
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub fn client(&self) -> Address {
+        Address::from_words(self.client[0], self.client[1])
+    }
+
+    /// The key in these words.
+    #[must_use]
+    #[inline(always)]
+    pub fn key(&self) -> ConnectionKey {
+        ConnectionKey {
+            client: self.client(),
+            server: Address::from_words(self.server[0], self.server[1]),
+            client_port: self.client_port(),
+            server_port: self.server_port(),
+        }
+    }
+
+    /// Whether both are the same, in few branches.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        let client = self.client[0] ^ other.client[0] | self.client[1] ^ other.client[1];
+        let server = self.server[0] ^ other.server[0] | self.server[1] ^ other.server[1];
+        client | server | self.ports ^ other.ports == 0
+    }
+}
+
+impl From<&ConnectionKey> for Tuple {
+    #[inline(always)]
+    fn from(key: &ConnectionKey) -> Self {
+        let (client, server) = (key.client.words(), key.server.words());
+        let ports = u64::from(key.client_port) << 16 | u64::from(key.server_port);
+        Self { client: [client.0, client.1], server: [server.0, server.1], ports }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Four to a cache line, each CPU a part of its own (a connection's segments come by one receive queue). The oldest
 //! gives way, so a flood of spoofed SYNs shortens how long an attempt may take and touches nothing else.
 
-use crate::connection::ConnectionKey;
+use crate::connection::Tuple;
 use crate::hash::mix;
 use crate::lane;
 use crate::plain;
@@ -33,12 +33,10 @@ pub(crate) struct Attempt {
 /// Hash of a connection's addresses and ports; never 0 or 1.
 #[must_use]
 #[inline(always)]
-pub fn tag(key: &ConnectionKey, seed: u64) -> u64 {
-    let (client, server) = (key.client.words(), key.server.words());
-    let ports = u64::from(key.client_port) << 16 | u64::from(key.server_port);
-    let far = mix(client.0 ^ client.1.rotate_left(17), seed ^ client.1);
-    let near = server.0.rotate_left(29) ^ server.1 ^ ports.rotate_left(40);
-    mix(far ^ near, seed.rotate_left(13)) | 2
+pub const fn tag(tuple: &Tuple, seed: u64) -> u64 {
+    let client = mix(tuple.client[0] ^ tuple.client[1].rotate_left(17), seed ^ tuple.client[1]);
+    let server = tuple.server[0].rotate_left(29) ^ tuple.server[1] ^ tuple.ports << 24;
+    mix(client ^ server, seed.rotate_left(13)) | 2
 }
 
 /// Remembers a SYN. One that is sent again changes nothing.

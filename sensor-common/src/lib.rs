@@ -16,6 +16,7 @@ pub mod filter;
 pub mod half_open;
 pub mod hash;
 mod lane;
+mod listing;
 pub mod names;
 pub mod path;
 pub mod plain;

@@ -1,10 +1,11 @@
 //! The packet path: one frame in, one verdict out. Constant work; time is an argument.
 
 use crate::counter::Counter;
-use crate::evidence::{self, Context};
+use crate::evidence;
+use crate::listing::{self, Listing};
 use crate::settings::Settings;
-use crate::stats::SourceStats;
-use crate::tables::{Frame, Tables};
+use crate::tables::{Clock, Frame, Tables};
+use crate::traffic;
 use crate::wire::{self, Reject, Segment, TCP};
 
 /// What happens to a frame.
@@ -76,18 +77,19 @@ impl DropReason {
 
 /// Judges one frame and counts it. Allow is asked first and nothing overrides it, then deny, then limits and classes.
 #[inline(always)]
-pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, now_ns: u64) -> Verdict {
+pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, clock: &impl Clock) -> Verdict {
     tables.count(Counter::Frames, 1);
     tables.count(Counter::Bytes, frame.len() as u64);
     let (Some(segment), Some(settings)) = (tables.segment(), tables.settings()) else { return Verdict::Pass };
-    segment.now_ns = now_ns;
+    segment.now_ns = clock.tick_ns();
     segment.frame_bytes = frame.len() as u32;
+    segment.flags = 0;
     segment.allowed = 0;
     let verdict = match wire::parse(frame, segment) {
-        Ok(()) => judge_segment(frame, tables, settings, segment),
+        Ok(()) => judge_segment(frame, tables, clock, settings, segment),
         Err(reject) => {
             if reject == Reject::Protocol {
-                let _ = account(tables, segment);
+                let _ = traffic::account(tables, settings, segment);
             }
             Verdict::Unread(reject)
         }
@@ -102,50 +104,29 @@ pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, now_ns: u64) -> Verdict {
 }
 
 #[inline(always)]
-fn judge_segment<T: Tables>(frame: &T::Frame, tables: &T, settings: &Settings, segment: &mut Segment) -> Verdict {
-    if let Some(rule) = tables.allow(&segment.client) {
-        tables.add(&mut rule.hits, 1);
-        tables.count(Counter::Allowed, 1);
-        segment.allowed = 1;
-    }
-    let source = account(tables, segment);
-    if segment.allowed == 0
-        && let Some(rule) = tables.deny(&segment.client)
-        && rule.expires_ns > segment.now_ns
-    {
-        tables.add(&mut rule.hits, 1);
-        rule.last_hit_ns = segment.now_ns;
-        if let Some(source) = source {
-            tables.add(&mut source.dropped, 1);
+fn judge_segment<T: Tables>(
+    frame: &T::Frame,
+    tables: &T,
+    clock: &impl Clock,
+    settings: &Settings,
+    segment: &mut Segment,
+) -> Verdict {
+    let mut seat = traffic::account(tables, settings, segment);
+    let verdict = match listing::look_up(tables, settings, segment, &mut seat) {
+        Listing::Denied => DropReason::Deny.verdict(settings),
+        listing => {
+            if listing == Listing::Allowed {
+                tables.count(Counter::Allowed, 1);
+                segment.allowed = 1;
+            }
+            if segment.protocol != TCP || !tables.watched(segment.tuple.server_port()) {
+                return Verdict::Pass;
+            }
+            evidence::track(frame, tables, clock, settings, segment, seat.as_mut())
         }
-        return DropReason::Deny.verdict(settings);
-    }
-    let Some(source) = source else { return Verdict::Pass };
-    if segment.protocol != TCP {
-        return Verdict::Pass;
-    }
-    if segment.is_syn() {
-        tables.add(&mut source.syns, 1);
-    }
-    if !tables.watched(segment.key.server_port) {
-        return Verdict::Pass;
-    }
-    let verdict = evidence::track(&Context { frame, tables, settings, segment }, source);
-    if matches!(verdict, Verdict::Drop(_) | Verdict::WouldDrop(_)) {
-        tables.add(&mut source.dropped, 1);
+    };
+    if let (Verdict::Drop(_) | Verdict::WouldDrop(_), Some(seat)) = (verdict, seat.as_mut()) {
+        seat.count_dropped();
     }
     verdict
-}
-
-/// Counts the frame for its source.
-#[inline(always)]
-fn account<'a, T: Tables>(tables: &'a T, segment: &Segment) -> Option<&'a mut SourceStats> {
-    let Some(stats) = tables.source(&segment.source, segment.now_ns) else {
-        tables.count(Counter::LostSources, 1);
-        return None;
-    };
-    tables.add(&mut stats.packets, 1);
-    tables.add(&mut stats.bytes, u64::from(segment.frame_bytes));
-    stats.last_seen_ns = segment.now_ns;
-    Some(stats)
 }

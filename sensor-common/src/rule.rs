@@ -4,6 +4,7 @@
 //! [`Reference`] to them, and its bits in the filter in front of the trie ([`crate::filter`]). What a source was found
 //! under is kept beside its counters ([`Reference::pack`]), so that only its first frame walks the trie.
 
+use crate::address::Prefix;
 use crate::plain;
 
 plain! {
@@ -57,6 +58,10 @@ plain! {
     }
 }
 
+/// How far the clock that frames are judged by may be behind, nanoseconds. A prefix rule ends that much early, so that
+/// it never holds beyond its time.
+pub const EARLY_NS: u64 = 10_000_000;
+
 /// What a prefix rule does.
 pub mod kind {
     /// The place is free: nothing that refers to it holds.
@@ -65,6 +70,8 @@ pub mod kind {
     pub const ALLOW: u32 = 1;
     /// The prefix's frames are refused.
     pub const DENY: u32 = 2;
+    /// Added where the prefix is longer than a source, /65 and longer of IPv6: it holds for the frame at hand only.
+    pub const NARROW: u32 = 4;
 }
 
 /// Bits of a packed reference that hold the place.
@@ -87,6 +94,27 @@ impl Reference {
 }
 
 impl Rule {
+    /// Whether the rule is of this kind (without [`kind::NARROW`]).
+    #[must_use]
+    #[inline(always)]
+    pub const fn does(&self, kind: u32) -> bool {
+        self.kind & !kind::NARROW == kind
+    }
+
+    /// Whether what it says of one address of a source holds for all of them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn holds_for_source(&self) -> bool {
+        self.kind & kind::NARROW == 0
+    }
+
+    /// The kind of a rule on this prefix, given what it does.
+    #[must_use]
+    pub fn kind_on(prefix: &Prefix, kind: u32) -> u32 {
+        let narrow = prefix.bits > 64 && !prefix.address.is_v4();
+        if narrow { kind | kind::NARROW } else { kind }
+    }
+
     /// Whether a packed reference means this rule.
     #[must_use]
     #[inline(always)]

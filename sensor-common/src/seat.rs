@@ -17,11 +17,11 @@ pub const CLAIMED: u64 = 1;
 /// What became of a search for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// This place is the caller's: it writes the record, then calls [`settle`].
+    /// This place was free and is the caller's: it writes the record, then calls [`settle`].
     Free(usize),
-    /// As above, and somebody else lost it.
-    Evicted(usize),
-    /// Another CPU was faster.
+    /// As above, and one of this worth lost it.
+    Evicted(usize, u64),
+    /// All that is there is worth too much, or another CPU was faster.
     Lost,
 }
 
@@ -32,9 +32,9 @@ pub(crate) fn find(keys: &[u64; WAYS], key: u64) -> Option<usize> {
     if place == 0 { None } else { Some((place - 1) & (WAYS - 1)) }
 }
 
-/// Claims the place whose worth is least; `worth` is below 2^60 and is asked for used places.
+/// Claims the place whose worth is least and below `most`; `worth` is below 2^60 and asked of used places.
 #[inline(always)]
-pub(crate) fn claim<T: Tables>(tables: &T, keys: &mut [u64; WAYS], worth: impl Fn(usize) -> u64) -> Claim {
+pub(crate) fn claim<T: Tables>(tables: &T, keys: &mut [u64; WAYS], most: u64, worth: impl Fn(usize) -> u64) -> Claim {
     let mut least = u64::MAX >> 1;
     for (way, key) in keys.iter().enumerate() {
         let used = !lane::same(*key, FREE);
@@ -42,10 +42,11 @@ pub(crate) fn claim<T: Tables>(tables: &T, keys: &mut [u64; WAYS], worth: impl F
     }
     let way = least as usize & (WAYS - 1);
     let former = keys[way];
-    if former == CLAIMED || !tables.replace(&mut keys[way], former, CLAIMED) {
+    let worth = (least >> 3).saturating_sub(1);
+    if former == CLAIMED || worth >= most || !tables.replace(&mut keys[way], former, CLAIMED) {
         return Claim::Lost;
     }
-    if former == FREE { Claim::Free(way) } else { Claim::Evicted(way) }
+    if former == FREE { Claim::Free(way) } else { Claim::Evicted(way, worth) }
 }
 
 /// Gives a claimed place its key: from here on it is found.

@@ -1,6 +1,8 @@
 //! What is known of sources and networks that completed a handshake. Shared by all CPUs.
 
+use crate::hash::mix;
 use crate::plain;
+use crate::settings::Settings;
 
 plain! {
     /// What a source did that completed a handshake; its frames are counted in [`crate::traffic`]. Times are monotonic
@@ -47,6 +49,20 @@ plain! {
         pub keys: [u64; 8],
         pub records: [NetworkStats; 8],
     }
+}
+
+/// The bucket of a source key.
+#[must_use]
+#[inline(always)]
+pub const fn source_bucket(settings: &Settings, key: u64) -> u32 {
+    mix(key, settings.seed) as u32 & settings.sizes.sources.wrapping_sub(1)
+}
+
+/// The bucket of a network key.
+#[must_use]
+#[inline(always)]
+pub const fn network_bucket(settings: &Settings, key: u64) -> u32 {
+    mix(key, settings.seed) as u32 & settings.sizes.networks.wrapping_sub(1)
 }
 
 /// A source of which nothing is known.

@@ -4,7 +4,7 @@
 //! and [`crate::filter`], the same code on both sides.
 
 use crate::address::Prefix;
-use crate::connection::{Connection, ConnectionBucket, ConnectionKey};
+use crate::connection::{Connection, ConnectionBucket, Tuple};
 use crate::counter::Counter;
 use crate::half_open::HalfOpenBucket;
 use crate::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
@@ -101,7 +101,7 @@ pub trait Tables {
     fn random(&self) -> u32;
 
     /// Sends the connection's record to the daemon; whether there was room.
-    fn report(&self, key: &ConnectionKey, connection: &Connection, now_ns: u64) -> bool;
+    fn report(&self, tuple: &Tuple, connection: &Connection, now_ns: u64) -> bool;
 
     /// Feeds `length` bytes of the frame from `offset` on to [`crate::stream::step`], until it stops. `length` is at
     /// least 1 and at most [`crate::capacity::SEGMENT_BYTES`]. `false` if the bytes could not be read.

@@ -11,6 +11,7 @@ mod packet;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use clock::Monotonic;
 use maps::Maps;
 use packet::Packet;
 use sensor_common::path::{Verdict, judge};
@@ -18,7 +19,7 @@ use sensor_common::path::{Verdict, judge};
 /// `frags`: frames that span several buffers are accepted, so that jumbo frames need no special mode.
 #[xdp(frags)]
 fn sensor(context: XdpContext) -> u32 {
-    match judge(&Packet::new(context), &Maps, clock::now_ns()) {
+    match judge(&Packet::new(context), &Maps, &Monotonic) {
         // Not understood is never hostile: the host's stack decides.
         Verdict::Pass | Verdict::WouldDrop(_) | Verdict::Unread(_) => xdp_action::XDP_PASS,
         Verdict::Drop(_) => xdp_action::XDP_DROP,

@@ -1,23 +1,25 @@
 //! The kernel's tables, and the packet path's view of them.
 
-use core::cell::UnsafeCell;
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::helpers::generated::bpf_loop;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use sensor_common::address::{Address, Prefix};
 use sensor_common::capacity;
-use sensor_common::connection::{Connection, ConnectionKey, EMPTY};
+use sensor_common::connection::{Connection, ConnectionBucket, Tuple};
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
-use sensor_common::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
+use sensor_common::filter;
+use sensor_common::half_open::HalfOpenBucket;
+use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
 use sensor_common::settings::Settings;
-use sensor_common::stats::{self, NetworkStats, SourceStats};
+use sensor_common::stats::{NetworkBucket, SourceBucket};
 use sensor_common::stream::{self, Buffer};
-use sensor_common::tables::Tables;
+use sensor_common::tables::{EventBudget, Tables};
+use sensor_common::traffic::TrafficBucket;
 use sensor_common::wire::Segment;
 
 use crate::packet::Packet;
@@ -28,16 +30,27 @@ static SETTINGS: Array<Settings> = Array::pinned(1, 0);
 static SERVICES: Array<u64> = Array::pinned(1024, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(Counter::COUNT, 0);
+// How many elements the next five and HITS have is chosen by whoever loads the object.
 #[map]
-static SOURCES: LruHashMap<Address, SourceStats> = LruHashMap::pinned(capacity::SOURCES, 0);
+static TRAFFIC: Array<TrafficBucket> = Array::pinned(1, BPF_F_MMAPABLE);
 #[map]
-static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::pinned(capacity::CONNECTIONS, 0);
+static HALF_OPEN: Array<HalfOpenBucket> = Array::pinned(1, BPF_F_MMAPABLE);
 #[map]
-static NETWORKS: LruHashMap<Address, NetworkStats> = LruHashMap::pinned(capacity::NETWORKS, 0);
+static SOURCES: Array<SourceBucket> = Array::pinned(1, BPF_F_MMAPABLE);
 #[map]
-static ALLOW: LpmTrie<Address, Shared<AllowRule>> = LpmTrie::pinned(capacity::ALLOW, BPF_F_NO_PREALLOC);
+static NETWORKS: Array<NetworkBucket> = Array::pinned(1, BPF_F_MMAPABLE);
 #[map]
-static DENY: LpmTrie<Address, Shared<DenyRule>> = LpmTrie::pinned(capacity::DENY, BPF_F_NO_PREALLOC);
+static CONNECTIONS: Array<ConnectionBucket> = Array::pinned(1, BPF_F_MMAPABLE);
+#[map]
+static HITS: Array<u64> = Array::pinned(1, BPF_F_MMAPABLE);
+#[map]
+static FILTER: Array<u64> = Array::pinned(filter::WORDS, BPF_F_MMAPABLE);
+#[map]
+static RULES: Array<Rule> = Array::pinned(capacity::RULES, BPF_F_MMAPABLE);
+#[map]
+static ALLOW: LpmTrie<Address, Reference> = LpmTrie::pinned(capacity::ALLOW, BPF_F_NO_PREALLOC);
+#[map]
+static DENY: LpmTrie<Address, Reference> = LpmTrie::pinned(capacity::DENY, BPF_F_NO_PREALLOC);
 #[map]
 static CLASSES: HashMap<ClassKey, ClassRule> = HashMap::pinned(capacity::CLASSES, 0);
 #[map]
@@ -52,13 +65,9 @@ static SEGMENT: PerCpuArray<Segment> = PerCpuArray::with_max_entries(1, 0);
 /// Not pinned, as above.
 #[map]
 static PAYLOAD: PerCpuArray<Buffer> = PerCpuArray::with_max_entries(1, 0);
-
-/// A map value that this program changes, in a map whose look-up hands out shared references only.
-#[repr(transparent)]
-struct Shared<V>(UnsafeCell<V>);
-
-// SAFETY: values are integers; several CPUs may change them at once, see `value`.
-unsafe impl<V> Sync for Shared<V> {}
+/// Not pinned: a new program begins a new second.
+#[map]
+static BUDGET: PerCpuArray<EventBudget> = PerCpuArray::with_max_entries(1, 0);
 
 /// What `bpf_loop` hands to every step.
 struct Scan {
@@ -128,15 +137,90 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn allow(&self, prefix: &Prefix) -> Option<&mut AllowRule> {
-        // SAFETY: see `value`.
-        ALLOW.get(trie_key(prefix)).map(|rule| unsafe { value(rule.0.get()) })
+    fn cpu(&self) -> u32 {
+        // SAFETY: the helper takes no argument and has no precondition.
+        unsafe { bpf_get_smp_processor_id() }
     }
 
     #[inline(always)]
-    fn deny(&self, prefix: &Prefix) -> Option<&mut DenyRule> {
+    fn replace(&self, cell: &mut u64, former: u64, value: u64) -> bool {
+        // SAFETY: a live, aligned u64.
+        let (found, _) = unsafe {
+            core::intrinsics::atomic_cxchg::<
+                u64,
+                { core::intrinsics::AtomicOrdering::SeqCst },
+                { core::intrinsics::AtomicOrdering::SeqCst },
+            >(cell, former, value)
+        };
+        found == former
+    }
+
+    #[inline(always)]
+    fn traffic(&self, index: u32) -> Option<&mut TrafficBucket> {
         // SAFETY: see `value`.
-        DENY.get(trie_key(prefix)).map(|rule| unsafe { value(rule.0.get()) })
+        TRAFFIC.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
+    }
+
+    #[inline(always)]
+    fn half_open(&self, index: u32) -> Option<&mut HalfOpenBucket> {
+        // SAFETY: see `value`.
+        HALF_OPEN.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
+    }
+
+    #[inline(always)]
+    fn sources(&self, index: u32) -> Option<&mut SourceBucket> {
+        // SAFETY: see `value`.
+        SOURCES.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
+    }
+
+    #[inline(always)]
+    fn networks(&self, index: u32) -> Option<&mut NetworkBucket> {
+        // SAFETY: see `value`.
+        NETWORKS.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
+    }
+
+    #[inline(always)]
+    fn connections(&self, index: u32) -> Option<&mut ConnectionBucket> {
+        // SAFETY: see `value`.
+        CONNECTIONS.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
+    }
+
+    #[inline(always)]
+    fn filter(&self, index: u32) -> u64 {
+        FILTER.get(index).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline(always)]
+    fn rule(&self, index: u32) -> Option<&Rule> {
+        RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn hit(&self, region: u32, index: u32) {
+        if let Some(cell) = HITS.get_ptr_mut(region.wrapping_mul(capacity::RULES).wrapping_add(index)) {
+            // SAFETY: the cell belongs to this CPU, unless there are more CPUs than regions: then a hit may be lost.
+            unsafe { *cell = (*cell).wrapping_add(1) };
+        }
+    }
+
+    #[inline(always)]
+    fn allow(&self, client: &Prefix) -> Option<Reference> {
+        ALLOW.get(trie_key(client)).copied()
+    }
+
+    #[inline(always)]
+    fn deny(&self, client: &Prefix) -> Option<Reference> {
+        DENY.get(trie_key(client)).copied()
+    }
+
+    #[inline(always)]
+    fn tier(&self, client: &Prefix) -> Option<u32> {
+        TIERED.get(trie_key(client)).copied()
+    }
+
+    #[inline(always)]
+    fn limit(&self, tier: u32) -> Option<&TierLimit> {
+        LIMITS.get(tier)
     }
 
     #[inline(always)]
@@ -146,60 +230,21 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn limits(&self, client: &Prefix) -> Option<&TierLimit> {
-        let tier = TIERED.get(trie_key(client)).copied().unwrap_or(0);
-        LIMITS.get(tier)
+    fn budget(&self) -> Option<&mut EventBudget> {
+        // SAFETY: see `value`; the entry belongs to this CPU.
+        BUDGET.get_ptr_mut(0).map(|pointer| unsafe { value(pointer) })
     }
 
     #[inline(always)]
-    fn source(&self, source: &Address, now_ns: u64) -> Option<&mut SourceStats> {
-        if let Some(pointer) = SOURCES.get_ptr_mut(source) {
-            // SAFETY: see `value`.
-            return Some(unsafe { value(pointer) });
-        }
-        // Another CPU may have been first: then its entry is the one to use.
-        let _ = SOURCES.insert(source, &stats::NEW, u64::from(BPF_NOEXIST));
-        // SAFETY: see `value`.
-        let entry = SOURCES.get_ptr_mut(source).map(|pointer| unsafe { value(pointer) })?;
-        if entry.first_seen_ns == 0 {
-            entry.first_seen_ns = now_ns;
-        }
-        Some(entry)
+    fn random(&self) -> u32 {
+        // SAFETY: the helper takes no argument and has no precondition.
+        unsafe { bpf_get_prandom_u32() }
     }
 
     #[inline(always)]
-    fn network(&self, network: &Address, now_ns: u64) -> Option<(&mut NetworkStats, bool)> {
-        if let Some(pointer) = NETWORKS.get_ptr_mut(network) {
-            // SAFETY: see `value`.
-            return Some((unsafe { value(pointer) }, false));
-        }
-        let fresh = NetworkStats { first_seen_ns: now_ns, last_seen_ns: now_ns };
-        let first = NETWORKS.insert(network, fresh, u64::from(BPF_NOEXIST)).is_ok();
-        // SAFETY: see `value`.
-        NETWORKS.get_ptr_mut(network).map(|pointer| (unsafe { value(pointer) }, first))
-    }
-
-    #[inline(always)]
-    fn connection(&self, key: &ConnectionKey) -> Option<&mut Connection> {
-        // SAFETY: see `value`.
-        CONNECTIONS.get_ptr_mut(key).map(|pointer| unsafe { value(pointer) })
-    }
-
-    #[inline(always)]
-    fn open_connection(&self, key: &ConnectionKey) -> Option<&mut Connection> {
-        CONNECTIONS.insert(key, &EMPTY, 0).ok()?;
-        self.connection(key)
-    }
-
-    #[inline(always)]
-    fn close_connection(&self, key: &ConnectionKey) {
-        let _ = CONNECTIONS.remove(key);
-    }
-
-    #[inline(always)]
-    fn report(&self, key: &ConnectionKey, connection: &Connection, now_ns: u64) -> bool {
+    fn report(&self, tuple: &Tuple, connection: &Connection, now_ns: u64) -> bool {
         let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else { return false };
-        entry.write(ConnectionEvent::of(key, connection, now_ns));
+        entry.write(ConnectionEvent::of(&tuple.key(), connection, now_ns));
         entry.submit(0);
         true
     }

@@ -1,52 +1,117 @@
 //! The handshake: which SYN begins a connection, which segment completes it, and the limit on how many may.
 
 use super::limit::{SECOND_NS, count_requests};
+use super::place::{self, Entry};
 use super::{ALIVE_NS, Context, consume, is_refused, microseconds};
 use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::flag;
+use crate::half_open;
 use crate::path::{DropReason, Verdict};
-use crate::stats::SourceStats;
 use crate::tables::Tables;
 use crate::wire::timestamp;
 
-/// A connection attempt.
-#[inline(never)]
-pub(super) fn open<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
+/// A connection attempt. All it leaves is a half-open entry: anybody can send it in anybody's name. `known`: its source
+/// completed a handshake on this CPU.
+#[inline(always)]
+pub(super) fn open<T: Tables>(context: &Context<'_, T>, known: bool) -> Verdict {
     let tables = context.tables;
+    let segment = context.segment;
     tables.count(Counter::Syns, 1);
-    if at_connection_limit(context, source) {
+    // Where a handshake is completed the limit is asked again: here it only spares the server the attempt.
+    if known && at_connection_limit(context) {
         return context.refuse(DropReason::ConnectionLimit);
     }
-    if let Some(known) = tables.connection(&context.segment.key)
-        && known.started_ns != 0
-        && (known.isn == context.segment.seq || is_alive(context, known))
+    if segment.length > 0 {
+        return open_fast(context);
+    }
+    if half_open::remember(tables, context.settings, context.tag, segment.seq, segment.now_ns).is_none() {
+        tables.count(Counter::LostConnections, 1);
+    }
+    Verdict::Pass
+}
+
+/// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
+#[inline(never)]
+fn open_fast<T: Tables>(context: &Context<'_, T>) -> Verdict {
+    let segment = context.segment;
+    let former = place::find(context.tables, context.settings, &segment.tuple, context.tag);
+    if let Some(known) = &former
+        && (known.isn == segment.seq || is_alive(context, known))
     {
         // A retransmitted SYN changes nothing. Neither does one in the midst of a connection: the server answers it
         // with a challenge and goes on (RFC 5961 section 4); taken for a new start, it would hide what follows.
         return Verdict::Pass;
     }
-    let Some(connection) = tables.open_connection(&context.segment.key) else {
-        tables.count(Counter::LostConnections, 1);
+    let Some(connection) = place::enter(context, former, Entry::Attempt) else {
+        context.tables.count(Counter::LostConnections, 1);
         return Verdict::Pass;
     };
-    connection.started_ns = context.segment.now_ns;
-    connection.last_seen_ns = context.segment.now_ns;
-    connection.isn = context.segment.seq;
-    connection.next_seq = context.segment.seq.wrapping_add(1);
-    connection.seed = context.settings.seed;
-    if context.segment.length > 0 {
-        // RFC 7413: the client speaks first, so nothing can be timed.
-        connection.flags |= flag::FAST_OPEN;
-        consume(context, connection, 0);
-        connection.next_seq = connection.next_seq.wrapping_add(context.segment.length);
-    }
+    begin(context, connection, segment.seq, segment.now_ns);
+    // The client speaks first, so nothing can be timed.
+    connection.flags |= flag::FAST_OPEN;
+    consume(context, connection, 0);
+    connection.next_seq = connection.next_seq.wrapping_add(segment.length);
     Verdict::Pass
+}
+
+/// Writes what an attempt says into a fresh record.
+#[inline(always)]
+fn begin<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, isn: u32, started_ns: u64) {
+    connection.started_ns = started_ns;
+    connection.last_seen_ns = context.segment.now_ns;
+    connection.isn = isn;
+    connection.next_seq = isn.wrapping_add(1);
+    connection.seed = context.settings.seed;
+}
+
+/// Whether the segment may complete a handshake: an acknowledgement that carries neither SYN nor RST.
+#[inline(always)]
+pub(super) fn begins<T: Tables>(context: &Context<'_, T>) -> bool {
+    let segment = context.segment;
+    segment.has_ack() && !segment.has_syn() && !segment.has_rst()
+}
+
+/// Completes the handshake of a half-open attempt, if the segment does: the record is entered with it.
+///
+/// # Errors
+/// What happens to the segment otherwise.
+#[inline(never)]
+pub(super) fn complete<'a, T: Tables>(
+    context: &Context<'a, T>,
+    former: Option<&'a mut Connection>,
+) -> Result<&'a mut Connection, Verdict> {
+    let segment = context.segment;
+    let isn = segment.seq.wrapping_sub(1);
+    let attempt = if begins(context) {
+        half_open::find(context.tables, context.settings, context.tag, isn, segment.now_ns)
+    } else {
+        None
+    };
+    let Some(attempt) = attempt else {
+        // A record that ended takes what comes late; without one there is nothing to follow.
+        return former.ok_or_else(|| {
+            context.tables.count(Counter::Untracked, 1);
+            Verdict::Pass
+        });
+    };
+    // Many handshakes may be under way at once: here is where the limit holds.
+    if context.settings.enforce != 0 && at_connection_limit(context) {
+        return Err(context.refuse(DropReason::ConnectionLimit));
+    }
+    let Some(connection) = place::enter(context, former, Entry::Completed) else {
+        context.tables.count(Counter::LostConnections, 1);
+        return Err(Verdict::Pass);
+    };
+    half_open::forget(context.tables, context.settings, context.tag);
+    begin(context, connection, attempt.isn, attempt.started_ns);
+    establish(context, connection);
+    Ok(connection)
 }
 
 /// Whether the server is likely to hold this connection open still.
 #[inline(always)]
-fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) -> bool {
+pub(super) fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) -> bool {
     let idle = context.segment.now_ns.saturating_sub(known.last_seen_ns);
     known.stage != stage::SYN && known.flags & flag::CLOSED == 0 && (idle < ALIVE_NS || is_refused(context, known))
 }
@@ -54,12 +119,17 @@ fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) -> bool {
 /// Whether the source has completed all the handshakes that its tier allows in this second. Attempts do not count:
 /// anybody can send them in its name.
 #[inline(always)]
-pub(super) fn at_connection_limit<T: Tables>(context: &Context<'_, T>, source: &SourceStats) -> bool {
-    let Some(limits) = context.tables.limits(&context.segment.client) else { return false };
-    limits.connections_per_s != 0
-        && !context.allowed()
-        && context.segment.now_ns.saturating_sub(source.second_start_ns) < SECOND_NS
-        && source.second_connections >= limits.connections_per_s
+pub(super) fn at_connection_limit<T: Tables>(context: &Context<'_, T>) -> bool {
+    if context.allowed() {
+        return false;
+    }
+    let Some(limit) = super::limit::of(context) else { return false };
+    if limit.connections_per_s == 0 {
+        return false;
+    }
+    let Some(source) = place::source(context) else { return false };
+    context.segment.now_ns.saturating_sub(source.second_start_ns) < SECOND_NS
+        && source.second_connections >= limit.connections_per_s
 }
 
 /// Whether this segment completes the handshake.
@@ -70,12 +140,13 @@ pub(super) fn completes<T: Tables>(context: &Context<'_, T>, connection: &Connec
     context.segment.seq == connection.next_seq || context.segment.seq == first
 }
 
-/// Completes the handshake.
+/// The handshake is complete: the first thing that only somebody at the client's address can bring about.
 #[inline(never)]
-pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) {
+pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     let tables = context.tables;
-    connection.established_ns = context.segment.now_ns;
-    connection.rtt_us = microseconds(context.segment.now_ns.saturating_sub(connection.started_ns));
+    let now_ns = context.segment.now_ns;
+    connection.established_ns = now_ns;
+    connection.rtt_us = microseconds(now_ns.saturating_sub(connection.started_ns));
     connection.ack = context.segment.ack;
     connection.flags |= flag::ESTABLISHED;
     connection.stage = if connection.flags & flag::FAST_OPEN == 0 { stage::ESTABLISHED } else { stage::DONE };
@@ -87,21 +158,28 @@ pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Co
         connection.flags |= flag::ALLOWED;
     }
     tables.count(Counter::Connections, 1);
-    tables.add(&mut source.connections, 1);
-    if context.segment.now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
-        source.second_start_ns = context.segment.now_ns;
-        source.second_connections = 0;
-    }
-    source.second_connections = source.second_connections.saturating_add(1);
-    match tables.network(&context.segment.network, context.segment.now_ns) {
-        Some((network, true)) => {
-            network.last_seen_ns = context.segment.now_ns;
-            connection.flags |= flag::NEW_NETWORK;
+    match place::enter_source(context) {
+        Some(source) => {
+            tables.add(&mut source.connections, 1);
+            source.last_seen_ns = now_ns;
+            if now_ns.saturating_sub(source.second_start_ns) >= SECOND_NS {
+                source.second_start_ns = now_ns;
+                source.second_connections = 0;
+            }
+            source.second_connections = source.second_connections.saturating_add(1);
         }
-        Some((network, false)) => network.last_seen_ns = context.segment.now_ns,
+        None => tables.count(Counter::LostRecords, 1),
+    }
+    match place::enter_network(context) {
+        Some((network, first)) => {
+            network.last_seen_ns = now_ns;
+            if first {
+                connection.flags |= flag::NEW_NETWORK;
+            }
+        }
         None => tables.count(Counter::LostNetworks, 1),
     }
     // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
     // next payload on: these are with the server already.
-    let _ = count_requests(context, connection, source);
+    let _ = count_requests(context, connection);
 }

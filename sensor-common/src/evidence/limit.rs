@@ -1,24 +1,29 @@
 //! What refuses payload: the limit on requests, and class rules.
 
-use super::{Context, gap};
+use super::{Context, gap, place};
 use crate::connection::Connection;
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
 use crate::path::{DropReason, Verdict};
-use crate::rule::ClassKey;
-use crate::stats::SourceStats;
+use crate::listing;
+use crate::rule::{ClassKey, TierLimit};
 use crate::tables::Tables;
 
 /// One second and one minute, the windows of the per-source limits, nanoseconds.
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 pub(super) const MINUTE_NS: u64 = 60 * SECOND_NS;
 
+/// The limits of the client's tier.
+#[inline(always)]
+pub(super) fn of<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'a TierLimit> {
+    context.tables.limit(listing::tier(context.tables, context.settings, context.segment))
+}
+
 /// Adds the requests found in this segment; refuses the segment if they exceed the source's limit.
 #[inline(always)]
 pub(super) fn count_requests<T: Tables>(
     context: &Context<'_, T>,
     connection: &mut Connection,
-    source: &mut SourceStats,
 ) -> Verdict {
     let found = connection.found;
     if found == 0 {
@@ -27,12 +32,17 @@ pub(super) fn count_requests<T: Tables>(
     let tables = context.tables;
     connection.requests = connection.requests.saturating_add(found);
     connection.flags |= flag::REQUESTED;
-    tables.add(&mut source.requests, u64::from(found));
     // Not by the protocol: the stream may have contradicted it behind the request.
     let estimated = connection.hello.is_done();
     let counter = if estimated { Counter::RequestsEstimated } else { Counter::RequestsExact };
     tables.count(counter, u64::from(found));
-    let Some(limits) = tables.limits(&context.segment.client) else { return Verdict::Pass };
+    let Some(source) = place::enter_source(context) else {
+        tables.count(Counter::LostRecords, 1);
+        return Verdict::Pass;
+    };
+    tables.add(&mut source.requests, u64::from(found));
+    source.last_seen_ns = context.segment.now_ns;
+    let Some(limits) = of(context) else { return Verdict::Pass };
     if limits.requests_per_min == 0 || context.allowed() {
         return Verdict::Pass;
     }
@@ -67,16 +77,17 @@ fn hold<T: Tables>(
 
 /// Settles the relay gap and counts it for the source.
 #[inline(always)]
-pub(super) fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) {
+pub(super) fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     if !gap::settle(context, connection) {
         return;
     }
     let tables = context.tables;
     tables.count(Counter::GapSamples, 1);
-    tables.add(&mut source.gap_samples, 1);
-    if connection.flags & flag::GAP_FLAGGED != 0 {
-        tables.count(Counter::GapFlagged, 1);
-        tables.add(&mut source.gap_flagged, 1);
+    let flagged = connection.flags & flag::GAP_FLAGGED != 0;
+    tables.count(Counter::GapFlagged, u64::from(flagged));
+    if let Some(source) = place::source(context) {
+        tables.add(&mut source.gap_samples, 1);
+        tables.add(&mut source.gap_flagged, u64::from(flagged));
     }
 }
 
@@ -86,24 +97,20 @@ pub(super) fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Co
 pub(super) fn judge_class<T: Tables>(
     context: &Context<'_, T>,
     connection: &mut Connection,
-    source: &mut SourceStats,
 ) -> Verdict {
     let tables = context.tables;
     if connection.fingerprint == 0 {
         return Verdict::Pass;
     }
-    let key = ClassKey::new(context.segment.key.server_port, connection.fingerprint);
+    let key = ClassKey::new(context.segment.tuple.server_port(), connection.fingerprint);
     let Some(rule) = tables.class(&key) else { return Verdict::Pass };
     if rule.expires_ns <= context.segment.now_ns || context.allowed() {
         return Verdict::Pass;
     }
-    // Entered just now: it was evicted since the handshake, so nobody knows how old it is.
-    let newer = match tables.network(&context.segment.network, context.segment.now_ns) {
-        Some((network, false)) => network.first_seen_ns >= rule.newer_than_ns,
-        Some((_, true)) | None => false,
-    };
+    // Gone: it was evicted since the handshake, so nobody knows how old it is.
+    let newer = place::network(context).is_some_and(|network| network.first_seen_ns >= rule.newer_than_ns);
     let relayed = connection.flags & flag::GAP_FLAGGED != 0;
-    let twice = source.gap_flagged >= 2;
+    let twice = place::source(context).is_some_and(|source| source.gap_flagged >= 2);
     let strong = connection.protocol == protocol::TLS && connection.flags & flag::HELLO_GAP_FLAGGED != 0;
     if !(newer && relayed && (strong || twice)) {
         tables.add(&mut rule.passed, 1);

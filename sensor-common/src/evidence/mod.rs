@@ -4,23 +4,26 @@
 //! arrived when the client acknowledges bytes beyond its own first payload. Bytes are followed in order only; what
 //! comes out of order makes the rest of the stream unknown, never wrong.
 
+mod budget;
 mod gap;
 mod handshake;
 mod limit;
+mod place;
 
 use crate::capacity::SEGMENT_BYTES;
 use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
+use crate::half_open;
 use crate::path::{DropReason, Verdict};
 use crate::settings::Settings;
-use crate::stats::SourceStats;
 use crate::stream;
-use crate::tables::{Frame, Tables};
+use crate::tables::{Clock, Frame, Tables};
+use crate::traffic::Seat;
 use crate::wire::{Segment, timestamp};
 
 /// How long after its latest segment an open connection is taken to be alive, nanoseconds.
-const ALIVE_NS: u64 = limit::MINUTE_NS;
+pub(crate) const ALIVE_NS: u64 = limit::MINUTE_NS;
 /// Pieces of [`SEGMENT_BYTES`] that are read of one segment that the receive path has merged.
 const PIECES: usize = 2;
 
@@ -30,6 +33,8 @@ pub(crate) struct Context<'a, T: Tables> {
     pub(crate) tables: &'a T,
     pub(crate) settings: &'a Settings,
     pub(crate) segment: &'a Segment,
+    /// See [`half_open::tag`].
+    pub(crate) tag: u64,
 }
 
 impl<T: Tables> Context<'_, T> {
@@ -46,16 +51,47 @@ impl<T: Tables> Context<'_, T> {
 }
 
 /// Follows the connection that the segment belongs to.
-#[inline(never)]
-pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStats) -> Verdict {
-    let key = &context.segment.key;
-    if context.segment.is_syn() {
-        return handshake::open(context, source);
+#[inline(always)]
+pub(crate) fn track<T: Tables>(
+    frame: &T::Frame,
+    tables: &T,
+    clock: &impl Clock,
+    settings: &Settings,
+    segment: &mut Segment,
+    seat: Option<&mut Seat<'_>>,
+) -> Verdict {
+    let tag = half_open::tag(&segment.tuple, settings.seed);
+    if segment.is_syn() {
+        segment.now_ns = clock.now_ns();
+        let known = seat.is_some_and(|seat| seat.is_protected());
+        return handshake::open(&Context { frame, tables, settings, segment, tag }, known);
     }
-    let Some(connection) = context.tables.connection(key) else {
-        context.tables.count(Counter::Untracked, 1);
-        return Verdict::Pass;
+    let found = place::find(tables, settings, &segment.tuple, tag);
+    // Evidence is timed; once it is complete, the clock of the latest timer tick will do.
+    if found.as_ref().is_none_or(|connection| connection.stage != stage::DONE) {
+        segment.now_ns = clock.now_ns();
+    }
+    let context = Context { frame, tables, settings, segment, tag };
+    let alive = found.as_ref().is_some_and(|connection| handshake::is_alive(&context, connection));
+    let connection = match found {
+        Some(connection) if alive || !handshake::begins(&context) => connection,
+        // None, or one that ended with the same addresses and ports.
+        former => match handshake::complete(&context, former) {
+            Ok(connection) => connection,
+            Err(verdict) => return verdict,
+        },
     };
+    if let Some(seat) = seat
+        && connection.stage != stage::SYN
+    {
+        seat.protect();
+    }
+    follow(&context, connection)
+}
+
+/// A segment of a connection whose record is there.
+#[inline(never)]
+fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
     connection.last_seen_ns = context.segment.now_ns;
     if context.segment.has_rst() {
         return reset(context, connection);
@@ -67,20 +103,20 @@ pub(crate) fn track<T: Tables>(context: &Context<'_, T>, source: &mut SourceStat
         return context.refuse(DropReason::from_code(connection.refused_by));
     }
     if connection.stage == stage::SYN {
+        // Data came with its SYN (TCP Fast Open), so its record is older than its handshake.
         if !handshake::completes(context, connection) {
             return Verdict::Pass;
         }
-        // Many handshakes may be under way at once: then their end is where the limit holds.
-        if context.settings.enforce != 0 && handshake::at_connection_limit(context, source) {
+        if context.settings.enforce != 0 && handshake::at_connection_limit(context) {
             return context.refuse(DropReason::ConnectionLimit);
         }
-        handshake::establish(context, connection, source);
+        handshake::establish(context, connection);
     }
     if is_current(context.segment, connection) {
         connection.ack = context.segment.ack;
     }
     let verdict = if context.segment.length > 0 {
-        payload(context, connection, source)
+        payload(context, connection)
     } else {
         acknowledge(context, connection);
         Verdict::Pass
@@ -122,7 +158,7 @@ fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Ve
         connection.flags |= flag::CLOSED;
         report(context, connection);
         if !is_refused(context, connection) {
-            context.tables.close_connection(&context.segment.key);
+            place::free(context);
         }
     }
     Verdict::Pass
@@ -147,7 +183,7 @@ fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection)
 
 /// A segment with payload.
 #[inline(never)]
-fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, source: &mut SourceStats) -> Verdict {
+fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
     let end = context.segment.seq.wrapping_add(context.segment.length);
     if !after(end, connection.next_seq) {
         // A retransmission: it was looked at when it came first.
@@ -163,10 +199,10 @@ fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, sou
     gap::second_flight(context, connection);
     consume(context, connection, known);
     connection.next_seq = end;
-    let verdict = limit::count_requests(context, connection, source);
+    let verdict = limit::count_requests(context, connection);
     if is_ready(connection) {
-        limit::count_gap(context, connection, source);
-        let judged = limit::judge_class(context, connection, source);
+        limit::count_gap(context, connection);
+        let judged = limit::judge_class(context, connection);
         report(context, connection);
         if judged != Verdict::Pass {
             return judged;
@@ -235,14 +271,18 @@ fn is_ready(connection: &Connection) -> bool {
     }
 }
 
-/// Sends the connection's record, once.
+/// Sends the connection's record, once, if the second's budget has room for it.
 #[inline(never)]
 fn report<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     if connection.flags & (flag::REPORTED | flag::ESTABLISHED) != flag::ESTABLISHED {
         return;
     }
     connection.flags |= flag::REPORTED;
-    let sent = context.tables.report(&context.segment.key, connection, context.segment.now_ns);
+    if !budget::admits(context.tables, context.settings, context.segment.now_ns) {
+        context.tables.count(Counter::ShedEvents, 1);
+        return;
+    }
+    let sent = context.tables.report(&context.segment.tuple, connection, context.segment.now_ns);
     context.tables.count(if sent { Counter::Events } else { Counter::LostEvents }, 1);
 }
 

@@ -2,7 +2,7 @@
 
 use super::Reject;
 use super::Segment;
-use crate::address::Address;
+use crate::address::MAPPED;
 use crate::tables::Frame;
 
 /// IP protocol number of TCP.
@@ -59,8 +59,8 @@ fn parse_v4<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
         return Err(Reject::Fragment);
     }
     segment.set_addresses(
-        Address::v4([header[12], header[13], header[14], header[15]]),
-        Address::v4([header[16], header[17], header[18], header[19]]),
+        [0, MAPPED | u64::from(u32::from_be_bytes([header[12], header[13], header[14], header[15]]))],
+        [0, MAPPED | u64::from(u32::from_be_bytes([header[16], header[17], header[18], header[19]]))],
     );
     Ok((header[9], offset + header_length, end))
 }
@@ -68,8 +68,8 @@ fn parse_v4<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
 #[inline(always)]
 fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result<Transport, Reject> {
     let header = frame.read::<8>(offset).ok_or(Reject::Truncated)?;
-    let source = frame.read::<16>(offset + 8).ok_or(Reject::Truncated)?;
-    let destination = frame.read::<16>(offset + 24).ok_or(Reject::Truncated)?;
+    let client = halves(frame, offset + 8)?;
+    let server = halves(frame, offset + 24)?;
     if header[0] >> 4 != 6 {
         return Err(Reject::Header);
     }
@@ -77,17 +77,24 @@ fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
     if end > frame.len() {
         return Err(Reject::Truncated);
     }
-    let client = Address::v6(source);
     // Tables hold IPv4 addresses in this form: taken from the wire, it would speak for somebody else.
-    if client.is_v4() {
+    if client[0] == 0 && client[1] >> 32 == MAPPED >> 32 {
         return Err(Reject::Header);
     }
-    segment.set_addresses(client, Address::v6(destination));
+    segment.set_addresses(client, server);
     let (protocol, payload) = skip_extensions(frame, header[6], offset + 40)?;
     if payload > end {
         return Err(Reject::Header);
     }
     Ok((protocol, payload, end))
+}
+
+/// The two halves of the address at an offset.
+#[inline(always)]
+fn halves<F: Frame>(frame: &F, offset: usize) -> Result<[u64; 2], Reject> {
+    let high = frame.read::<8>(offset).ok_or(Reject::Truncated)?;
+    let low = frame.read::<8>(offset + 8).ok_or(Reject::Truncated)?;
+    Ok([u64::from_be_bytes(high), u64::from_be_bytes(low)])
 }
 
 /// The first header that is no extension header, and its offset.

@@ -4,8 +4,8 @@ mod ether;
 mod ip;
 mod tcp;
 
-use crate::address::Address;
-use crate::connection::ConnectionKey;
+use crate::address::source_key;
+use crate::connection::Tuple;
 use crate::counter::Counter;
 use crate::plain;
 use crate::tables::Frame;
@@ -56,8 +56,8 @@ plain! {
         /// When the frame came, monotonic nanoseconds: up to a timer tick behind unless something is to be timed.
         pub now_ns: u64,
         /// Addresses and ports; ports are 0 unless TCP.
-        pub key: ConnectionKey,
-        /// The client's source, see [`Address::key`].
+        pub tuple: Tuple,
+        /// The client's source, see [`crate::address::Address::key`].
         pub source: u64,
         /// Bytes of the frame.
         pub frame_bytes: u32,
@@ -80,12 +80,12 @@ plain! {
 }
 
 impl Segment {
-    /// Writes both addresses, and what follows from the client's.
+    /// Writes both addresses, each as two halves, and the client's source.
     #[inline(always)]
-    fn set_addresses(&mut self, client: Address, server: Address) {
-        self.key.client = client;
-        self.key.server = server;
-        self.source = client.key();
+    fn set_addresses(&mut self, client: [u64; 2], server: [u64; 2]) {
+        self.tuple.client = client;
+        self.tuple.server = server;
+        self.source = source_key(client[0], client[1]);
     }
 }
 
@@ -98,8 +98,7 @@ pub fn parse<F: Frame>(frame: &F, segment: &mut Segment) -> Result<(), Reject> {
     let (ethertype, offset) = ether::parse(frame)?;
     let (protocol, payload, end) = ip::parse(frame, ethertype, offset, segment)?;
     segment.protocol = protocol;
-    segment.key.client_port = 0;
-    segment.key.server_port = 0;
+    segment.tuple.ports = 0;
     match protocol {
         TCP => tcp::parse(frame, payload, end, segment),
         UDP => tcp::check_udp(frame, payload, end),

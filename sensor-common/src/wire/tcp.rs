@@ -53,8 +53,7 @@ pub(super) fn parse<F: Frame>(frame: &F, offset: usize, end: usize, segment: &mu
     if payload < offset + 20 || payload > end {
         return Err(Reject::Header);
     }
-    segment.key.client_port = u16::from_be_bytes([header[0], header[1]]);
-    segment.key.server_port = u16::from_be_bytes([header[2], header[3]]);
+    segment.tuple.ports = u64::from(u32::from_be_bytes([header[0], header[1], header[2], header[3]]));
     segment.seq = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
     segment.ack = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
     segment.flags = header[13];

@@ -1,0 +1,119 @@
+//! Which prefix rule a frame's source is under.
+//!
+//! What was found is kept with the source's counters, so the tries are walked for its first frame and whenever a filter
+//! says that there may be more. Allow is asked each time and wins over what was kept.
+
+use crate::address::{Address, Prefix};
+use crate::filter::{Probe, Trie};
+use crate::rule::{EARLY_NS, Reference, Rule, kind};
+use crate::settings::Settings;
+use crate::tables::Tables;
+use crate::traffic::Seat;
+use crate::wire::Segment;
+
+/// What a source is under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    Nothing,
+    Allowed,
+    Denied,
+}
+
+/// The rule that the frame's source is under, and counts the frame for it.
+#[inline(always)]
+pub(crate) fn look_up<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    segment: &Segment,
+    seat: &mut Option<Seat<'_>>,
+) -> Listing {
+    let kept = match seat {
+        Some(seat) => seat.rule(),
+        None => 0,
+    };
+    let kept_kind = standing_kind(tables, segment, kept);
+    if kept_kind == kind::ALLOW {
+        hit(tables, settings, Reference::place(kept));
+        return Listing::Allowed;
+    }
+    let probe = Probe::new(segment.source, settings.seed);
+    if probe.may_be_in(Trie::Allow, tables)
+        && let Some(reference) = tables.allow(&host(segment))
+        && enter(tables, settings, segment, (reference, kind::ALLOW), seat)
+    {
+        return Listing::Allowed;
+    }
+    if kept_kind == kind::DENY {
+        hit(tables, settings, Reference::place(kept));
+        return Listing::Denied;
+    }
+    if probe.may_be_in(Trie::Deny, tables)
+        && let Some(reference) = tables.deny(&host(segment))
+        && enter(tables, settings, segment, (reference, kind::DENY), seat)
+    {
+        return Listing::Denied;
+    }
+    Listing::Nothing
+}
+
+/// The tier of the frame's source.
+#[inline(always)]
+pub(crate) fn tier<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> u32 {
+    let probe = Probe::new(segment.source, settings.seed);
+    if !probe.may_be_in(Trie::Tier, tables) {
+        return 0;
+    }
+    tables.tier(&host(segment)).unwrap_or(0)
+}
+
+/// The client's address, all bits of it, as a trie is asked.
+#[inline(always)]
+fn host(segment: &Segment) -> Prefix {
+    let [high, low] = segment.tuple.client;
+    Prefix { bits: 128, address: Address::from_words(high, low) }
+}
+
+/// What the rule that was kept does, if it still stands and holds.
+#[inline(always)]
+fn standing_kind<T: Tables>(tables: &T, segment: &Segment, kept: u32) -> u32 {
+    if kept == 0 {
+        return kind::NONE;
+    }
+    match tables.rule(Reference::place(kept)) {
+        Some(rule) if rule.is(kept) && holds(rule, segment) => rule.kind,
+        _ => kind::NONE,
+    }
+}
+
+#[inline(always)]
+fn holds(rule: &Rule, segment: &Segment) -> bool {
+    rule.expires_ns > segment.now_ns.saturating_add(EARLY_NS)
+}
+
+/// Counts the frame for a rule that a trie named, if it stands, does this, and holds; keeps it for the source.
+#[inline(always)]
+fn enter<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    segment: &Segment,
+    (reference, kind): (Reference, u32),
+    seat: &mut Option<Seat<'_>>,
+) -> bool {
+    let packed = reference.pack();
+    let Some(rule) = tables.rule(Reference::place(packed)) else { return false };
+    if !rule.is(packed) || !rule.does(kind) || !holds(rule, segment) {
+        return false;
+    }
+    if rule.holds_for_source()
+        && let Some(seat) = seat
+    {
+        seat.set_rule(packed);
+    }
+    hit(tables, settings, Reference::place(packed));
+    true
+}
+
+#[inline(always)]
+fn hit<T: Tables>(tables: &T, settings: &Settings, place: u32) {
+    tables.hit(tables.cpu() & settings.sizes.regions.wrapping_sub(1), place);
+}
