@@ -110,13 +110,19 @@ impl Tuple {
         Address::from_words(self.client[0], self.client[1])
     }
 
+    #[must_use]
+    #[inline(always)]
+    pub fn server(&self) -> Address {
+        Address::from_words(self.server[0], self.server[1])
+    }
+
     /// The key in these words.
     #[must_use]
     #[inline(always)]
     pub fn key(&self) -> ConnectionKey {
         ConnectionKey {
             client: self.client(),
-            server: Address::from_words(self.server[0], self.server[1]),
+            server: self.server(),
             client_port: self.client_port(),
             server_port: self.server_port(),
         }

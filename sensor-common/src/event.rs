@@ -1,7 +1,7 @@
 //! The one record a connection sends to the daemon.
 
 use crate::address::Address;
-use crate::connection::{Connection, ConnectionKey};
+use crate::connection::{Connection, Tuple};
 use crate::plain;
 
 plain! {
@@ -38,10 +38,10 @@ impl ConnectionEvent {
     /// The record of a connection as it stands.
     #[must_use]
     #[inline(always)]
-    pub fn of(key: &ConnectionKey, connection: &Connection, now_ns: u64) -> Self {
+    pub fn of(tuple: &Tuple, connection: &Connection, now_ns: u64) -> Self {
         Self {
-            client: key.client,
-            server: key.server,
+            client: tuple.client(),
+            server: tuple.server(),
             started_ns: connection.started_ns,
             at_ns: now_ns,
             fingerprint: connection.fingerprint,
@@ -49,8 +49,8 @@ impl ConnectionEvent {
             hello_gap_us: connection.hello_gap_us,
             flight_gap_us: connection.flight_gap_us,
             flags: connection.flags,
-            client_port: key.client_port,
-            service: key.server_port,
+            client_port: tuple.client_port(),
+            service: tuple.server_port(),
             protocol: connection.protocol,
             reserved: [0; 3],
         }

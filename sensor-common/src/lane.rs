@@ -27,11 +27,16 @@ pub(crate) fn same(a: u64, b: u64) -> u64 {
     !sign(x | x.wrapping_neg())
 }
 
+/// All ones if `a` is less than `b`, else zero. Their difference must fit 63 bits.
+#[inline(always)]
+pub(crate) fn less(a: u64, b: u64) -> u64 {
+    sign(a.wrapping_sub(b))
+}
+
 /// The smaller of two numbers below 2^63.
 #[inline(always)]
 pub(crate) fn least(a: u64, b: u64) -> u64 {
-    let difference = a.wrapping_sub(b);
-    b.wrapping_add(difference & sign(difference))
+    b.wrapping_add(a.wrapping_sub(b) & less(a, b))
 }
 
 /// The place of `key` among the keys, counted from 1; 0 if it is not there.

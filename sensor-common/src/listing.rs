@@ -8,7 +8,7 @@ use crate::filter::{Probe, Trie};
 use crate::rule::{EARLY_NS, Reference, Rule, kind};
 use crate::settings::Settings;
 use crate::tables::Tables;
-use crate::traffic::Seat;
+use crate::traffic::{TrafficBucket, WAYS};
 use crate::wire::Segment;
 
 /// What a source is under.
@@ -25,10 +25,10 @@ pub(crate) fn look_up<T: Tables>(
     tables: &T,
     settings: &Settings,
     segment: &Segment,
-    seat: &mut Option<Seat<'_>>,
+    bucket: &mut Option<&mut TrafficBucket>,
 ) -> Listing {
-    let kept = match seat {
-        Some(seat) => seat.rule(),
+    let kept = match bucket {
+        Some(bucket) => bucket.rules[usize::from(segment.way) & (WAYS - 1)],
         None => 0,
     };
     let kept_kind = standing_kind(tables, segment, kept);
@@ -39,7 +39,7 @@ pub(crate) fn look_up<T: Tables>(
     let probe = Probe::new(segment.source, settings.seed);
     if probe.may_be_in(Trie::Allow, tables)
         && let Some(reference) = tables.allow(&host(segment))
-        && enter(tables, settings, segment, (reference, kind::ALLOW), seat)
+        && enter(tables, settings, segment, (reference, kind::ALLOW), bucket)
     {
         return Listing::Allowed;
     }
@@ -49,7 +49,7 @@ pub(crate) fn look_up<T: Tables>(
     }
     if probe.may_be_in(Trie::Deny, tables)
         && let Some(reference) = tables.deny(&host(segment))
-        && enter(tables, settings, segment, (reference, kind::DENY), seat)
+        && enter(tables, settings, segment, (reference, kind::DENY), bucket)
     {
         return Listing::Denied;
     }
@@ -57,7 +57,7 @@ pub(crate) fn look_up<T: Tables>(
 }
 
 /// The tier of the frame's source.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn tier<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> u32 {
     let probe = Probe::new(segment.source, settings.seed);
     if !probe.may_be_in(Trie::Tier, tables) {
@@ -97,7 +97,7 @@ fn enter<T: Tables>(
     settings: &Settings,
     segment: &Segment,
     (reference, kind): (Reference, u32),
-    seat: &mut Option<Seat<'_>>,
+    bucket: &mut Option<&mut TrafficBucket>,
 ) -> bool {
     let packed = reference.pack();
     let Some(rule) = tables.rule(Reference::place(packed)) else { return false };
@@ -105,9 +105,9 @@ fn enter<T: Tables>(
         return false;
     }
     if rule.holds_for_source()
-        && let Some(seat) = seat
+        && let Some(bucket) = bucket
     {
-        seat.set_rule(packed);
+        bucket.rules[usize::from(segment.way) & (WAYS - 1)] = packed;
     }
     hit(tables, settings, Reference::place(packed));
     true

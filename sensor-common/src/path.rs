@@ -47,12 +47,6 @@ impl DropReason {
         }
     }
 
-    /// A match, enforced or not.
-    #[inline(always)]
-    pub(crate) const fn verdict(self, settings: &Settings) -> Verdict {
-        if settings.enforce != 0 { Verdict::Drop(self) } else { Verdict::WouldDrop(self) }
-    }
-
     /// A number for it in a connection's state.
     #[inline(always)]
     pub(crate) const fn code(self) -> u8 {
@@ -111,9 +105,8 @@ fn judge_segment<T: Tables>(
     settings: &Settings,
     segment: &mut Segment,
 ) -> Verdict {
-    let mut seat = traffic::account(tables, settings, segment);
-    let verdict = match listing::look_up(tables, settings, segment, &mut seat) {
-        Listing::Denied => DropReason::Deny.verdict(settings),
+    let refused = match admit(tables, settings, segment) {
+        Listing::Denied => Some(DropReason::Deny),
         listing => {
             if listing == Listing::Allowed {
                 tables.count(Counter::Allowed, 1);
@@ -122,11 +115,17 @@ fn judge_segment<T: Tables>(
             if segment.protocol != TCP || !tables.watched(segment.tuple.server_port()) {
                 return Verdict::Pass;
             }
-            evidence::track(frame, tables, clock, settings, segment, seat.as_mut())
+            evidence::track(frame, tables, clock, settings, segment)
         }
     };
-    if let (Verdict::Drop(_) | Verdict::WouldDrop(_), Some(seat)) = (verdict, seat.as_mut()) {
-        seat.count_dropped();
-    }
-    verdict
+    let Some(reason) = refused else { return Verdict::Pass };
+    traffic::count_dropped(tables, segment);
+    if settings.enforce != 0 { Verdict::Drop(reason) } else { Verdict::WouldDrop(reason) }
+}
+
+/// Counts the frame for its source, and looks up the rules on it.
+#[inline(never)]
+fn admit<T: Tables>(tables: &T, settings: &Settings, segment: &mut Segment) -> Listing {
+    let mut bucket = traffic::account(tables, settings, segment);
+    listing::look_up(tables, settings, segment, &mut bucket)
 }

@@ -29,6 +29,17 @@ pub unsafe trait Plain: Copy + 'static {
     }
 }
 
+/// Copies a value word by word. On BPF a plain assignment becomes a call that copies byte by byte.
+#[inline(always)]
+pub(crate) fn copy<T: Plain>(from: &T, to: &mut T) {
+    const { assert!(align_of::<T>() == 8) };
+    let (from, to) = (core::ptr::from_ref(from).cast::<u64>(), core::ptr::from_mut(to).cast::<u64>());
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: both are valid, aligned and that many words long; a `Plain` type of alignment 8 is whole words.
+        unsafe { to.add(word).write_volatile(from.add(word).read()) };
+    }
+}
+
 macro_rules! plain_integers {
     ($($integer:ty),*) => {$(
         // SAFETY: integers have no padding and no invalid bit pattern.

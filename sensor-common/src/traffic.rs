@@ -57,50 +57,19 @@ pub const PROTECTED_TICKS: u32 = (600_000_000_000_u64 >> 26) as u32;
 /// Above every score of a place that may be given to another source.
 const TAKEN: u64 = 1 << 62;
 
-/// A source's place.
-pub(crate) struct Seat<'a> {
-    bucket: &'a mut TrafficBucket,
-    way: usize,
-}
-
-impl Seat<'_> {
-    /// One more frame of this source was refused.
-    #[inline(always)]
-    pub(crate) fn count_dropped(&mut self) {
-        let cell = &mut self.bucket.dropped[self.way & (WAYS - 1)];
-        *cell = cell.wrapping_add(1);
-    }
-
-    /// The source completed a handshake.
-    #[inline(always)]
-    pub(crate) fn protect(&mut self) {
-        self.bucket.seen[self.way & (WAYS - 1)] |= PROTECTED;
-    }
-
-    /// Whether it did, on this CPU.
-    #[inline(always)]
-    pub(crate) fn is_protected(&self) -> bool {
-        self.bucket.seen[self.way & (WAYS - 1)] & PROTECTED != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn rule(&self) -> u32 {
-        self.bucket.rules[self.way & (WAYS - 1)]
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_rule(&mut self, packed: u32) {
-        self.bucket.rules[self.way & (WAYS - 1)] = packed;
-    }
-}
-
-/// Counts the frame for its source. `None` if all places of its bucket are protected.
+/// Counts the frame for its source and writes down where that stands. `None` if all places of its bucket are protected.
 #[inline(always)]
-pub(crate) fn account<'a, T: Tables>(tables: &'a T, settings: &Settings, segment: &Segment) -> Option<Seat<'a>> {
+pub(crate) fn account<'a, T: Tables>(
+    tables: &'a T,
+    settings: &Settings,
+    segment: &mut Segment,
+) -> Option<&'a mut TrafficBucket> {
     let sizes = &settings.sizes;
     let hash = mix(segment.source, settings.seed);
     let region = tables.cpu() & sizes.regions.wrapping_sub(1);
     let index = region.wrapping_mul(sizes.traffic).wrapping_add(hash as u32 & sizes.traffic.wrapping_sub(1));
+    segment.bucket = index;
+    segment.way = WAYS as u8;
     let Some(bucket) = tables.traffic(index) else {
         tables.count(Counter::LostSources, 1);
         return None;
@@ -112,7 +81,40 @@ pub(crate) fn account<'a, T: Tables>(tables: &'a T, settings: &Settings, segment
     bucket.syns[way] = bucket.syns[way].wrapping_add(u32::from(segment.is_syn()));
     bucket.bytes[way] = bucket.bytes[way].wrapping_add(segment.frame_bytes);
     bucket.seen[way] = bucket.seen[way] & PROTECTED | now;
-    Some(Seat { bucket, way })
+    segment.way = way as u8;
+    Some(bucket)
+}
+
+/// The bucket and the place of the segment's source.
+#[inline(always)]
+fn seat<'a, T: Tables>(tables: &'a T, segment: &Segment) -> Option<(&'a mut TrafficBucket, usize)> {
+    let way = usize::from(segment.way);
+    if way >= WAYS {
+        return None;
+    }
+    tables.traffic(segment.bucket).map(|bucket| (bucket, way & (WAYS - 1)))
+}
+
+/// One more frame of the segment's source was refused.
+#[inline(always)]
+pub(crate) fn count_dropped<T: Tables>(tables: &T, segment: &Segment) {
+    if let Some((bucket, way)) = seat(tables, segment) {
+        bucket.dropped[way] = bucket.dropped[way].wrapping_add(1);
+    }
+}
+
+/// The segment's source completed a handshake.
+#[inline(always)]
+pub(crate) fn protect<T: Tables>(tables: &T, segment: &Segment) {
+    if let Some((bucket, way)) = seat(tables, segment) {
+        bucket.seen[way] |= PROTECTED;
+    }
+}
+
+/// Whether it did, as far as this CPU knows.
+#[inline(always)]
+pub(crate) fn is_protected<T: Tables>(tables: &T, segment: &Segment) -> bool {
+    seat(tables, segment).is_some_and(|(bucket, way)| bucket.seen[way] & PROTECTED != 0)
 }
 
 /// Gives the place that matters least to a new source.
@@ -152,8 +154,8 @@ fn score(bucket: &TrafficBucket, way: usize, now: u32) -> u64 {
     let worth = (u64::from(bucket.packets[way]) >> halvings) << 20 | lane::least(u64::from(TICKS - age), 0xf_ffff);
     // All ones where the place is protected and was used lately.
     let protected = u64::from(seen >> 31).wrapping_neg();
-    let idle = (u64::from(age) + 1).wrapping_sub(u64::from(PROTECTED_TICKS) + 1) >> 63;
-    let kept = protected & idle.wrapping_neg() & (TAKEN >> 2);
+    let lately = lane::less(u64::from(age), u64::from(PROTECTED_TICKS));
+    let kept = protected & lately & (TAKEN >> 2);
     let used = !lane::same(bucket.keys[way], 0);
     (worth + 1 | kept) & used
 }

@@ -244,7 +244,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn report(&self, tuple: &Tuple, connection: &Connection, now_ns: u64) -> bool {
         let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else { return false };
-        entry.write(ConnectionEvent::of(&tuple.key(), connection, now_ns));
+        entry.write(ConnectionEvent::of(tuple, connection, now_ns));
         entry.submit(0);
         true
     }

@@ -6,21 +6,21 @@ use super::{ALIVE_NS, Context, consume, is_refused, microseconds};
 use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::flag;
-use crate::half_open;
-use crate::path::{DropReason, Verdict};
+use crate::half_open::{self, Attempt};
+use crate::path::DropReason;
 use crate::tables::Tables;
 use crate::wire::timestamp;
 
 /// A connection attempt. All it leaves is a half-open entry: anybody can send it in anybody's name. `known`: its source
 /// completed a handshake on this CPU.
 #[inline(always)]
-pub(super) fn open<T: Tables>(context: &Context<'_, T>, known: bool) -> Verdict {
+pub(super) fn open<T: Tables>(context: &Context<'_, T>, known: bool) -> Option<DropReason> {
     let tables = context.tables;
     let segment = context.segment;
     tables.count(Counter::Syns, 1);
     // Where a handshake is completed the limit is asked again: here it only spares the server the attempt.
     if known && at_connection_limit(context) {
-        return context.refuse(DropReason::ConnectionLimit);
+        return Some(DropReason::ConnectionLimit);
     }
     if segment.length > 0 {
         return open_fast(context);
@@ -28,12 +28,12 @@ pub(super) fn open<T: Tables>(context: &Context<'_, T>, known: bool) -> Verdict 
     if half_open::remember(tables, context.settings, context.tag, segment.seq, segment.now_ns).is_none() {
         tables.count(Counter::LostConnections, 1);
     }
-    Verdict::Pass
+    None
 }
 
 /// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
 #[inline(never)]
-fn open_fast<T: Tables>(context: &Context<'_, T>) -> Verdict {
+fn open_fast<T: Tables>(context: &Context<'_, T>) -> Option<DropReason> {
     let segment = context.segment;
     let former = place::find(context.tables, context.settings, &segment.tuple, context.tag);
     if let Some(known) = &former
@@ -41,18 +41,18 @@ fn open_fast<T: Tables>(context: &Context<'_, T>) -> Verdict {
     {
         // A retransmitted SYN changes nothing. Neither does one in the midst of a connection: the server answers it
         // with a challenge and goes on (RFC 5961 section 4); taken for a new start, it would hide what follows.
-        return Verdict::Pass;
+        return None;
     }
     let Some(connection) = place::enter(context, former, Entry::Attempt) else {
         context.tables.count(Counter::LostConnections, 1);
-        return Verdict::Pass;
+        return None;
     };
     begin(context, connection, segment.seq, segment.now_ns);
     // The client speaks first, so nothing can be timed.
     connection.flags |= flag::FAST_OPEN;
     consume(context, connection, 0);
     connection.next_seq = connection.next_seq.wrapping_add(segment.length);
-    Verdict::Pass
+    None
 }
 
 /// Writes what an attempt says into a fresh record.
@@ -65,48 +65,32 @@ fn begin<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, isn: 
     connection.seed = context.settings.seed;
 }
 
-/// Whether the segment may complete a handshake: an acknowledgement that carries neither SYN nor RST.
+/// The half-open attempt whose handshake the segment completes, if it does.
 #[inline(always)]
-pub(super) fn begins<T: Tables>(context: &Context<'_, T>) -> bool {
+pub(super) fn attempt<T: Tables>(context: &Context<'_, T>) -> Option<Attempt> {
     let segment = context.segment;
-    segment.has_ack() && !segment.has_syn() && !segment.has_rst()
+    if !segment.has_ack() || segment.has_syn() || segment.has_rst() {
+        return None;
+    }
+    half_open::find(context.tables, context.settings, context.tag, segment.seq.wrapping_sub(1), segment.now_ns)
 }
 
-/// Completes the handshake of a half-open attempt, if the segment does: the record is entered with it.
-///
-/// # Errors
-/// What happens to the segment otherwise.
+/// Enters the record of a connection whose handshake is complete now.
 #[inline(never)]
 pub(super) fn complete<'a, T: Tables>(
     context: &Context<'a, T>,
     former: Option<&'a mut Connection>,
-) -> Result<&'a mut Connection, Verdict> {
-    let segment = context.segment;
-    let isn = segment.seq.wrapping_sub(1);
-    let attempt = if begins(context) {
-        half_open::find(context.tables, context.settings, context.tag, isn, segment.now_ns)
-    } else {
-        None
-    };
-    let Some(attempt) = attempt else {
-        // A record that ended takes what comes late; without one there is nothing to follow.
-        return former.ok_or_else(|| {
-            context.tables.count(Counter::Untracked, 1);
-            Verdict::Pass
-        });
-    };
-    // Many handshakes may be under way at once: here is where the limit holds.
-    if context.settings.enforce != 0 && at_connection_limit(context) {
-        return Err(context.refuse(DropReason::ConnectionLimit));
-    }
+    isn: u32,
+    started_ns: u64,
+) -> Option<&'a mut Connection> {
     let Some(connection) = place::enter(context, former, Entry::Completed) else {
         context.tables.count(Counter::LostConnections, 1);
-        return Err(Verdict::Pass);
+        return None;
     };
     half_open::forget(context.tables, context.settings, context.tag);
-    begin(context, connection, attempt.isn, attempt.started_ns);
+    begin(context, connection, isn, started_ns);
     establish(context, connection);
-    Ok(connection)
+    Some(connection)
 }
 
 /// Whether the server is likely to hold this connection open still.
@@ -118,7 +102,7 @@ pub(super) fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) 
 
 /// Whether the source has completed all the handshakes that its tier allows in this second. Attempts do not count:
 /// anybody can send them in its name.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn at_connection_limit<T: Tables>(context: &Context<'_, T>) -> bool {
     if context.allowed() {
         return false;
@@ -171,11 +155,11 @@ pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Co
         None => tables.count(Counter::LostRecords, 1),
     }
     match place::enter_network(context) {
-        Some((network, first)) => {
-            network.last_seen_ns = now_ns;
-            if first {
+        Some(network) => {
+            if network.last_seen_ns == 0 {
                 connection.flags |= flag::NEW_NETWORK;
             }
+            network.last_seen_ns = now_ns;
         }
         None => tables.count(Counter::LostNetworks, 1),
     }

@@ -4,7 +4,7 @@ use super::{Context, gap, place};
 use crate::connection::Connection;
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
-use crate::path::{DropReason, Verdict};
+use crate::path::DropReason;
 use crate::listing;
 use crate::rule::{ClassKey, TierLimit};
 use crate::tables::Tables;
@@ -24,10 +24,10 @@ pub(super) fn of<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'a TierLimi
 pub(super) fn count_requests<T: Tables>(
     context: &Context<'_, T>,
     connection: &mut Connection,
-) -> Verdict {
+) -> Option<DropReason> {
     let found = connection.found;
     if found == 0 {
-        return Verdict::Pass;
+        return None;
     }
     let tables = context.tables;
     connection.requests = connection.requests.saturating_add(found);
@@ -38,13 +38,13 @@ pub(super) fn count_requests<T: Tables>(
     tables.count(counter, u64::from(found));
     let Some(source) = place::enter_source(context) else {
         tables.count(Counter::LostRecords, 1);
-        return Verdict::Pass;
+        return None;
     };
     tables.add(&mut source.requests, u64::from(found));
     source.last_seen_ns = context.segment.now_ns;
-    let Some(limits) = of(context) else { return Verdict::Pass };
+    let Some(limits) = of(context) else { return None };
     if limits.requests_per_min == 0 || context.allowed() {
-        return Verdict::Pass;
+        return None;
     }
     if context.segment.now_ns.saturating_sub(source.minute_start_ns) >= MINUTE_NS {
         source.minute_start_ns = context.segment.now_ns;
@@ -52,7 +52,7 @@ pub(super) fn count_requests<T: Tables>(
     }
     source.minute_requests = source.minute_requests.saturating_add(found);
     if source.minute_requests <= limits.requests_per_min {
-        return Verdict::Pass;
+        return None;
     }
     // The stream has moved on, so its retransmission must be refused too, until the minute is over.
     let until = source.minute_start_ns.saturating_add(MINUTE_NS);
@@ -66,13 +66,13 @@ fn hold<T: Tables>(
     connection: &mut Connection,
     until_ns: u64,
     reason: DropReason,
-) -> Verdict {
+) -> Option<DropReason> {
     if context.settings.enforce != 0 {
         connection.refused_until_ns = until_ns;
         connection.refused_by = reason.code();
         connection.flags |= flag::REFUSED;
     }
-    context.refuse(reason)
+    Some(reason)
 }
 
 /// Settles the relay gap and counts it for the source.
@@ -97,15 +97,15 @@ pub(super) fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Co
 pub(super) fn judge_class<T: Tables>(
     context: &Context<'_, T>,
     connection: &mut Connection,
-) -> Verdict {
+) -> Option<DropReason> {
     let tables = context.tables;
     if connection.fingerprint == 0 {
-        return Verdict::Pass;
+        return None;
     }
     let key = ClassKey::new(context.segment.tuple.server_port(), connection.fingerprint);
-    let Some(rule) = tables.class(&key) else { return Verdict::Pass };
+    let Some(rule) = tables.class(&key) else { return None };
     if rule.expires_ns <= context.segment.now_ns || context.allowed() {
-        return Verdict::Pass;
+        return None;
     }
     // Gone: it was evicted since the handshake, so nobody knows how old it is.
     let newer = place::network(context).is_some_and(|network| network.first_seen_ns >= rule.newer_than_ns);
@@ -114,7 +114,7 @@ pub(super) fn judge_class<T: Tables>(
     let strong = connection.protocol == protocol::TLS && connection.flags & flag::HELLO_GAP_FLAGGED != 0;
     if !(newer && relayed && (strong || twice)) {
         tables.add(&mut rule.passed, 1);
-        return Verdict::Pass;
+        return None;
     }
     tables.add(&mut rule.hits, 1);
     connection.flags |= flag::CLASS_MATCHED;

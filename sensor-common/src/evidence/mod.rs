@@ -15,11 +15,11 @@ use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
 use crate::half_open;
-use crate::path::{DropReason, Verdict};
+use crate::path::DropReason;
 use crate::settings::Settings;
 use crate::stream;
 use crate::tables::{Clock, Frame, Tables};
-use crate::traffic::Seat;
+use crate::traffic;
 use crate::wire::{Segment, timestamp};
 
 /// How long after its latest segment an open connection is taken to be alive, nanoseconds.
@@ -38,32 +38,25 @@ pub(crate) struct Context<'a, T: Tables> {
 }
 
 impl<T: Tables> Context<'_, T> {
-    /// A match, enforced or not.
-    #[inline(always)]
-    pub(crate) fn refuse(&self, reason: DropReason) -> Verdict {
-        reason.verdict(self.settings)
-    }
-
     #[inline(always)]
     fn allowed(&self) -> bool {
         self.segment.allowed != 0
     }
 }
 
-/// Follows the connection that the segment belongs to.
-#[inline(always)]
+/// Follows the connection that the segment belongs to. Gives why the segment is to be refused, if it is.
+#[inline(never)]
 pub(crate) fn track<T: Tables>(
     frame: &T::Frame,
     tables: &T,
     clock: &impl Clock,
     settings: &Settings,
     segment: &mut Segment,
-    seat: Option<&mut Seat<'_>>,
-) -> Verdict {
+) -> Option<DropReason> {
     let tag = half_open::tag(&segment.tuple, settings.seed);
     if segment.is_syn() {
         segment.now_ns = clock.now_ns();
-        let known = seat.is_some_and(|seat| seat.is_protected());
+        let known = traffic::is_protected(tables, segment);
         return handshake::open(&Context { frame, tables, settings, segment, tag }, known);
     }
     let found = place::find(tables, settings, &segment.tuple, tag);
@@ -73,42 +66,51 @@ pub(crate) fn track<T: Tables>(
     }
     let context = Context { frame, tables, settings, segment, tag };
     let alive = found.as_ref().is_some_and(|connection| handshake::is_alive(&context, connection));
-    let connection = match found {
-        Some(connection) if alive || !handshake::begins(&context) => connection,
-        // None, or one that ended with the same addresses and ports.
-        former => match handshake::complete(&context, former) {
-            Ok(connection) => connection,
-            Err(verdict) => return verdict,
-        },
+    // One that ended gives way to a new one with the same addresses and ports.
+    let attempt = if alive { None } else { handshake::attempt(&context) };
+    let connection = match (found, attempt) {
+        (former, Some(attempt)) => {
+            // Many handshakes may be under way at once: here is where the limit holds.
+            if settings.enforce != 0 && handshake::at_connection_limit(&context) {
+                return Some(DropReason::ConnectionLimit);
+            }
+            match handshake::complete(&context, former, attempt.isn, attempt.started_ns) {
+                Some(connection) => connection,
+                None => return None,
+            }
+        }
+        (Some(connection), None) => connection,
+        (None, None) => {
+            tables.count(Counter::Untracked, 1);
+            return None;
+        }
     };
-    if let Some(seat) = seat
-        && connection.stage != stage::SYN
-    {
-        seat.protect();
+    if connection.stage != stage::SYN {
+        traffic::protect(tables, segment);
     }
     follow(&context, connection)
 }
 
 /// A segment of a connection whose record is there.
 #[inline(never)]
-fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
+fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     connection.last_seen_ns = context.segment.now_ns;
     if context.segment.has_rst() {
         return reset(context, connection);
     }
     if !context.segment.has_ack() || context.segment.has_syn() {
-        return Verdict::Pass;
+        return None;
     }
     if context.segment.length > 0 && is_refused(context, connection) && !context.allowed() {
-        return context.refuse(DropReason::from_code(connection.refused_by));
+        return Some(DropReason::from_code(connection.refused_by));
     }
     if connection.stage == stage::SYN {
         // Data came with its SYN (TCP Fast Open), so its record is older than its handshake.
         if !handshake::completes(context, connection) {
-            return Verdict::Pass;
+            return None;
         }
         if context.settings.enforce != 0 && handshake::at_connection_limit(context) {
-            return context.refuse(DropReason::ConnectionLimit);
+            return Some(DropReason::ConnectionLimit);
         }
         handshake::establish(context, connection);
     }
@@ -119,7 +121,7 @@ fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> V
         payload(context, connection)
     } else {
         acknowledge(context, connection);
-        Verdict::Pass
+        None
     };
     if context.segment.has_fin() {
         let end = context.segment.seq.wrapping_add(context.segment.length);
@@ -153,7 +155,7 @@ fn is_refused<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> b
 
 /// A reset ends the connection, if it is one that the server would take (RFC 5961 section 3).
 #[inline(always)]
-fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
+fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     if ends(context, connection, context.segment.seq) {
         connection.flags |= flag::CLOSED;
         report(context, connection);
@@ -161,7 +163,7 @@ fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Ve
             place::free(context);
         }
     }
-    Verdict::Pass
+    None
 }
 
 /// A segment without payload.
@@ -183,11 +185,11 @@ fn acknowledge<T: Tables>(context: &Context<'_, T>, connection: &mut Connection)
 
 /// A segment with payload.
 #[inline(never)]
-fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Verdict {
+fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     let end = context.segment.seq.wrapping_add(context.segment.length);
     if !after(end, connection.next_seq) {
         // A retransmission: it was looked at when it came first.
-        return Verdict::Pass;
+        return None;
     }
     if after(context.segment.seq, connection.next_seq) {
         context.tables.count(Counter::UnknownGap, u64::from(connection.flags & flag::STREAM_GAP == 0));
@@ -204,7 +206,7 @@ fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> 
         limit::count_gap(context, connection);
         let judged = limit::judge_class(context, connection);
         report(context, connection);
-        if judged != Verdict::Pass {
+        if judged.is_some() {
             return judged;
         }
     }

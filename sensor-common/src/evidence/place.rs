@@ -5,6 +5,8 @@ use crate::address::network_key;
 use crate::connection::{Connection, EMPTY, Tuple, stage};
 use crate::counter::Counter;
 use crate::event::flag;
+use crate::lane;
+use crate::plain::copy;
 use crate::seat::{self, Claim, FREE};
 use crate::settings::Settings;
 use crate::stats::{NEW_SOURCE, NetworkStats, SourceRecord, network_bucket, source_bucket};
@@ -47,7 +49,7 @@ pub(super) fn enter<'a, T: Tables>(
     entry: Entry,
 ) -> Option<&'a mut Connection> {
     if let Some(former) = former {
-        *former = EMPTY;
+        copy(&EMPTY, former);
         return Some(former);
     }
     let tables = context.tables;
@@ -63,8 +65,8 @@ pub(super) fn enter<'a, T: Tables>(
             way
         }
     };
-    bucket.keys[way] = context.segment.tuple;
-    bucket.records[way] = EMPTY;
+    copy(&context.segment.tuple, &mut bucket.keys[way]);
+    copy(&EMPTY, &mut bucket.records[way]);
     seat::settle(&mut bucket.tags, way, context.tag);
     Some(&mut bucket.records[way])
 }
@@ -79,12 +81,15 @@ pub(super) fn free<T: Tables>(context: &Context<'_, T>) {
     }
 }
 
+/// What a record is worth, without branches: eight of them would have the verifier follow every combination.
 #[inline(always)]
 fn worth(connection: &Connection, now_ns: u64) -> u64 {
-    let seen = connection.last_seen_ns & TIME;
-    let ended = connection.stage == stage::SYN || connection.flags & flag::CLOSED != 0;
-    let silent = now_ns.saturating_sub(connection.last_seen_ns) >= ALIVE_NS && connection.refused_until_ns <= now_ns;
-    if ended || silent { seen } else { OPEN | seen }
+    let attempt = lane::same(u64::from(connection.stage), u64::from(stage::SYN));
+    let closed = !lane::same(u64::from(connection.flags & flag::CLOSED), 0);
+    let silent = !lane::less(now_ns, (connection.last_seen_ns & TIME) + ALIVE_NS);
+    let refused = lane::less(now_ns, connection.refused_until_ns & TIME);
+    let open = !(attempt | closed | silent & !refused);
+    OPEN & open | connection.last_seen_ns & TIME
 }
 
 /// The record of the segment's source; `None` unless it completed a handshake.
@@ -113,7 +118,7 @@ pub(super) fn enter_source<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'
             way
         }
     };
-    bucket.records[way] = NEW_SOURCE;
+    copy(&NEW_SOURCE, &mut bucket.records[way]);
     bucket.records[way].first_seen_ns = context.segment.now_ns;
     bucket.records[way].last_seen_ns = context.segment.now_ns;
     seat::settle(&mut bucket.keys, way, key);
@@ -129,16 +134,16 @@ pub(super) fn network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'a mut
     Some(&mut bucket.records[way])
 }
 
-/// What is known of the segment's network, and whether it was entered just now; the one not seen for longest gives
-/// way.
+/// What is known of the segment's network, entered if need be: then its `last_seen_ns` is still 0. The one not seen for
+/// longest gives way.
 #[inline(never)]
-pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<(&'a mut NetworkStats, bool)> {
+pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'a mut NetworkStats> {
     let tables = context.tables;
     let now_ns = context.segment.now_ns;
     let key = network_key(context.segment.source);
     let bucket = tables.networks(network_bucket(context.settings, key))?;
     if let Some(way) = seat::find(&bucket.keys, key) {
-        return Some((&mut bucket.records[way], false));
+        return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
     let way = match seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME) {
@@ -149,9 +154,9 @@ pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<(
             way
         }
     };
-    bucket.records[way] = NetworkStats { first_seen_ns: now_ns, last_seen_ns: now_ns };
+    bucket.records[way] = NetworkStats { first_seen_ns: now_ns, last_seen_ns: 0 };
     seat::settle(&mut bucket.keys, way, key);
-    Some((&mut bucket.records[way], true))
+    Some(&mut bucket.records[way])
 }
 
 #[inline(always)]

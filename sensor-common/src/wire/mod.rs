@@ -75,7 +75,10 @@ plain! {
         pub flags: u8,
         /// 1: an allow rule covers the client.
         pub allowed: u8,
-        pub reserved: [u8; 5],
+        /// Place of the source in its bucket of [`crate::traffic`]; [`crate::traffic::WAYS`]: it has none.
+        pub way: u8,
+        /// That bucket's place in the table.
+        pub bucket: u32,
     }
 }
 
