@@ -87,6 +87,8 @@ fn build(workspace: &Path, out: &Path, toolchain: &Toolchain) -> Result<(), Stri
     let flags = [
         format!("-Clinker={}", toolchain.bpf_linker),
         "-Clink-arg=--btf".to_owned(),
+        // Headers lie at odd offsets: without this every word of them is read byte by byte.
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
         "-Cdebuginfo=2".to_owned(),
     ];

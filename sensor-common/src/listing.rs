@@ -8,7 +8,7 @@ use crate::filter::{Probe, Trie};
 use crate::rule::{EARLY_NS, Reference, Rule, kind};
 use crate::settings::Settings;
 use crate::tables::Tables;
-use crate::traffic::{TrafficBucket, WAYS};
+use crate::traffic::{self, TrafficBucket, WAYS};
 use crate::wire::Segment;
 
 /// What a source is under.
@@ -25,7 +25,7 @@ pub(crate) fn look_up<T: Tables>(
     tables: &T,
     settings: &Settings,
     segment: &Segment,
-    bucket: &mut Option<&mut TrafficBucket>,
+    bucket: Option<&TrafficBucket>,
 ) -> Listing {
     let kept = match bucket {
         Some(bucket) => bucket.rules[usize::from(segment.way) & (WAYS - 1)],
@@ -37,20 +37,14 @@ pub(crate) fn look_up<T: Tables>(
         return Listing::Allowed;
     }
     let probe = Probe::new(segment.source, settings.seed);
-    if probe.may_be_in(Trie::Allow, tables)
-        && let Some(reference) = tables.allow(&host(segment))
-        && enter(tables, settings, segment, (reference, kind::ALLOW), bucket)
-    {
+    if probe.may_be_in(Trie::Allow, tables) && ask(tables, settings, segment, kind::ALLOW) {
         return Listing::Allowed;
     }
     if kept_kind == kind::DENY {
         hit(tables, settings, Reference::place(kept));
         return Listing::Denied;
     }
-    if probe.may_be_in(Trie::Deny, tables)
-        && let Some(reference) = tables.deny(&host(segment))
-        && enter(tables, settings, segment, (reference, kind::DENY), bucket)
-    {
+    if probe.may_be_in(Trie::Deny, tables) && ask(tables, settings, segment, kind::DENY) {
         return Listing::Denied;
     }
     Listing::Nothing
@@ -63,14 +57,22 @@ pub(crate) fn tier<T: Tables>(tables: &T, settings: &Settings, segment: &Segment
     if !probe.may_be_in(Trie::Tier, tables) {
         return 0;
     }
-    tables.tier(&host(segment)).unwrap_or(0)
+    tables.tier(&question(segment).prefix).unwrap_or(0)
 }
 
-/// The client's address, all bits of it, as a trie is asked.
+/// The client's address as a trie is asked. Laid out so that the address is aligned: the verifier takes no other stores
+/// on the stack, and the compiler would make words of its bytes.
+#[repr(C, align(8))]
+struct Question {
+    padding: u32,
+    prefix: Prefix,
+}
+
+/// The client's address, all bits of it.
 #[inline(always)]
-fn host(segment: &Segment) -> Prefix {
+fn question(segment: &Segment) -> Question {
     let [high, low] = segment.tuple.client;
-    Prefix { bits: 128, address: Address::from_words(high, low) }
+    Question { padding: 0, prefix: Prefix { bits: 128, address: Address::from_words(high, low) } }
 }
 
 /// What the rule that was kept does, if it still stands and holds.
@@ -90,24 +92,19 @@ fn holds(rule: &Rule, segment: &Segment) -> bool {
     rule.expires_ns > segment.now_ns.saturating_add(EARLY_NS)
 }
 
-/// Counts the frame for a rule that a trie named, if it stands, does this, and holds; keeps it for the source.
-#[inline(always)]
-fn enter<T: Tables>(
-    tables: &T,
-    settings: &Settings,
-    segment: &Segment,
-    (reference, kind): (Reference, u32),
-    bucket: &mut Option<&mut TrafficBucket>,
-) -> bool {
+/// Asks a trie. If it names a rule that stands and holds, the frame is counted for it, and it is kept for the source.
+#[inline(never)]
+fn ask<T: Tables>(tables: &T, settings: &Settings, segment: &Segment, kind: u32) -> bool {
+    let client = question(segment);
+    let found = if kind == kind::ALLOW { tables.allow(&client.prefix) } else { tables.deny(&client.prefix) };
+    let Some(reference) = found else { return false };
     let packed = reference.pack();
     let Some(rule) = tables.rule(Reference::place(packed)) else { return false };
     if !rule.is(packed) || !rule.does(kind) || !holds(rule, segment) {
         return false;
     }
-    if rule.holds_for_source()
-        && let Some(bucket) = bucket
-    {
-        bucket.rules[usize::from(segment.way) & (WAYS - 1)] = packed;
+    if rule.holds_for_source() {
+        traffic::keep_rule(tables, segment, packed);
     }
     hit(tables, settings, Reference::place(packed));
     true

@@ -16,7 +16,10 @@ use crate::wire::Segment;
 /// The bytes of one frame, from the Ethernet header on.
 #[expect(clippy::len_without_is_empty, reason = "a frame has at least an Ethernet header")]
 pub trait Frame {
-    /// Length of the frame in bytes, all buffers together.
+    /// Bytes in the first buffer, which holds all of a frame that is no longer than about a page.
+    fn first_len(&self) -> usize;
+
+    /// Length of the frame in bytes, all buffers together. Costs more to ask.
     fn len(&self) -> usize;
 
     /// The `N` bytes at `offset`; `None` if the first buffer does not hold them all. Headers are always in it.
@@ -25,7 +28,7 @@ pub trait Frame {
 
 /// Monotonic time, nanoseconds.
 pub trait Clock {
-    /// The time of the latest timer tick: up to 10 ms behind, and cheap.
+    /// A time in the timer tick at hand: up to 10 ms behind, and cheap.
     fn tick_ns(&self) -> u64;
 
     /// The time.

@@ -63,7 +63,7 @@ pub(crate) fn account<'a, T: Tables>(
     tables: &'a T,
     settings: &Settings,
     segment: &mut Segment,
-) -> Option<&'a mut TrafficBucket> {
+) -> Option<&'a TrafficBucket> {
     let sizes = &settings.sizes;
     let hash = mix(segment.source, settings.seed);
     let region = tables.cpu() & sizes.regions.wrapping_sub(1);
@@ -100,6 +100,14 @@ fn seat<'a, T: Tables>(tables: &'a T, segment: &Segment) -> Option<(&'a mut Traf
 pub(crate) fn count_dropped<T: Tables>(tables: &T, segment: &Segment) {
     if let Some((bucket, way)) = seat(tables, segment) {
         bucket.dropped[way] = bucket.dropped[way].wrapping_add(1);
+    }
+}
+
+/// The rule that the segment's source was found under.
+#[inline(always)]
+pub(crate) fn keep_rule<T: Tables>(tables: &T, segment: &Segment, packed: u32) {
+    if let Some((bucket, way)) = seat(tables, segment) {
+        bucket.rules[way] = packed;
     }
 }
 

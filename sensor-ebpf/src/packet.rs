@@ -10,15 +10,11 @@ use sensor_common::tables::Frame;
 /// One frame.
 pub(crate) struct Packet {
     context: XdpContext,
-    length: usize,
 }
 
 impl Packet {
-    #[inline(always)]
-    pub(crate) fn new(context: XdpContext) -> Self {
-        // SAFETY: the pointer is this program's own context.
-        let length = unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) };
-        Self { context, length: length as usize }
+    pub(crate) const fn new(context: XdpContext) -> Self {
+        Self { context }
     }
 
     /// Where the first buffer begins. Volatile: LLVM would load it before a call and pass it as a number, but only
@@ -55,8 +51,14 @@ impl Packet {
 
 impl Frame for Packet {
     #[inline(always)]
+    fn first_len(&self) -> usize {
+        self.end().wrapping_sub(self.start())
+    }
+
+    #[inline(always)]
     fn len(&self) -> usize {
-        self.length
+        // SAFETY: the pointer is this program's own context.
+        unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) as usize }
     }
 
     #[inline(always)]

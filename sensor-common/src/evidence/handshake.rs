@@ -2,57 +2,63 @@
 
 use super::limit::{SECOND_NS, count_requests};
 use super::place::{self, Entry};
-use super::{ALIVE_NS, Context, consume, is_refused, microseconds};
+use super::{Context, consume, is_open, microseconds};
 use crate::connection::{Connection, stage};
 use crate::counter::Counter;
 use crate::event::flag;
 use crate::half_open::{self, Attempt};
 use crate::path::DropReason;
+use crate::settings::Settings;
 use crate::tables::Tables;
-use crate::wire::timestamp;
+use crate::wire::{Segment, timestamp};
 
-/// A connection attempt. All it leaves is a half-open entry: anybody can send it in anybody's name. `known`: its source
-/// completed a handshake on this CPU.
+/// A connection attempt. All it leaves is a half-open entry: anybody can send it in anybody's name.
 #[inline(always)]
-pub(super) fn open<T: Tables>(context: &Context<'_, T>, known: bool) -> Option<DropReason> {
-    let tables = context.tables;
-    let segment = context.segment;
+pub(super) fn attempted<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> Option<DropReason> {
     tables.count(Counter::Syns, 1);
-    // Where a handshake is completed the limit is asked again: here it only spares the server the attempt.
-    if known && at_connection_limit(context) {
-        return Some(DropReason::ConnectionLimit);
-    }
-    if segment.length > 0 {
-        return open_fast(context);
-    }
-    if half_open::remember(tables, context.settings, context.tag, segment.seq, segment.now_ns).is_none() {
+    if half_open::remember(tables, settings, segment.tag, segment.seq, segment.now_ns).is_none() {
         tables.count(Counter::LostConnections, 1);
     }
     None
 }
 
-/// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
+/// An attempt of a source that completed a handshake before, or one that brings data.
 #[inline(never)]
-fn open_fast<T: Tables>(context: &Context<'_, T>) -> Option<DropReason> {
+pub(super) fn open<T: Tables>(context: &Context<'_, T>) -> Option<DropReason> {
+    // Where a handshake is completed the limit is asked again: here it only spares the server the attempt.
+    if at_connection_limit(context) {
+        context.tables.count(Counter::Syns, 1);
+        return Some(DropReason::ConnectionLimit);
+    }
+    if context.segment.length == 0 {
+        return attempted(context.tables, context.settings, context.segment);
+    }
+    context.tables.count(Counter::Syns, 1);
+    open_fast(context);
+    None
+}
+
+/// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
+#[inline(always)]
+fn open_fast<T: Tables>(context: &Context<'_, T>) {
     let segment = context.segment;
-    let former = place::find(context.tables, context.settings, &segment.tuple, context.tag);
+    let former = place::find(context.tables, context.settings, &segment.tuple, context.segment.tag);
     if let Some(known) = &former
-        && (known.isn == segment.seq || is_alive(context, known))
+        && (known.isn == segment.seq || is_open(segment, known))
     {
         // A retransmitted SYN changes nothing. Neither does one in the midst of a connection: the server answers it
         // with a challenge and goes on (RFC 5961 section 4); taken for a new start, it would hide what follows.
-        return None;
+        return;
     }
     let Some(connection) = place::enter(context, former, Entry::Attempt) else {
         context.tables.count(Counter::LostConnections, 1);
-        return None;
+        return;
     };
     begin(context, connection, segment.seq, segment.now_ns);
     // The client speaks first, so nothing can be timed.
     connection.flags |= flag::FAST_OPEN;
     consume(context, connection, 0);
     connection.next_seq = connection.next_seq.wrapping_add(segment.length);
-    None
 }
 
 /// Writes what an attempt says into a fresh record.
@@ -72,7 +78,7 @@ pub(super) fn attempt<T: Tables>(context: &Context<'_, T>) -> Option<Attempt> {
     if !segment.has_ack() || segment.has_syn() || segment.has_rst() {
         return None;
     }
-    half_open::find(context.tables, context.settings, context.tag, segment.seq.wrapping_sub(1), segment.now_ns)
+    half_open::find(context.tables, context.settings, context.segment.tag, segment.seq.wrapping_sub(1), segment.now_ns)
 }
 
 /// Enters the record of a connection whose handshake is complete now.
@@ -87,17 +93,10 @@ pub(super) fn complete<'a, T: Tables>(
         context.tables.count(Counter::LostConnections, 1);
         return None;
     };
-    half_open::forget(context.tables, context.settings, context.tag);
+    half_open::forget(context.tables, context.settings, context.segment.tag);
     begin(context, connection, isn, started_ns);
     establish(context, connection);
     Some(connection)
-}
-
-/// Whether the server is likely to hold this connection open still.
-#[inline(always)]
-pub(super) fn is_alive<T: Tables>(context: &Context<'_, T>, known: &Connection) -> bool {
-    let idle = context.segment.now_ns.saturating_sub(known.last_seen_ns);
-    known.stage != stage::SYN && known.flags & flag::CLOSED == 0 && (idle < ALIVE_NS || is_refused(context, known))
 }
 
 /// Whether the source has completed all the handshakes that its tier allows in this second. Attempts do not count:

@@ -33,8 +33,6 @@ pub(crate) struct Context<'a, T: Tables> {
     pub(crate) tables: &'a T,
     pub(crate) settings: &'a Settings,
     pub(crate) segment: &'a Segment,
-    /// See [`half_open::tag`].
-    pub(crate) tag: u64,
 }
 
 impl<T: Tables> Context<'_, T> {
@@ -45,7 +43,7 @@ impl<T: Tables> Context<'_, T> {
 }
 
 /// Follows the connection that the segment belongs to. Gives why the segment is to be refused, if it is.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn track<T: Tables>(
     frame: &T::Frame,
     tables: &T,
@@ -54,18 +52,51 @@ pub(crate) fn track<T: Tables>(
     segment: &mut Segment,
 ) -> Option<DropReason> {
     let tag = half_open::tag(&segment.tuple, settings.seed);
+    segment.tag = tag;
     if segment.is_syn() {
         segment.now_ns = clock.now_ns();
-        let known = traffic::is_protected(tables, segment);
-        return handshake::open(&Context { frame, tables, settings, segment, tag }, known);
+        if segment.length > 0 || traffic::is_protected(tables, segment) {
+            return handshake::open(&Context { frame, tables, settings, segment });
+        }
+        return handshake::attempted(tables, settings, segment);
     }
-    let found = place::find(tables, settings, &segment.tuple, tag);
-    // Evidence is timed; once it is complete, the clock of the latest timer tick will do.
-    if found.as_ref().is_none_or(|connection| connection.stage != stage::DONE) {
+    match place::find(tables, settings, &segment.tuple, tag) {
+        Some(connection) if segment.is_bare_ack() && connection.stage == stage::DONE && is_open(segment, connection) => {
+            connection.last_seen_ns = segment.now_ns;
+            if is_current(segment, connection) {
+                connection.ack = segment.ack;
+            }
+            traffic::protect(tables, segment);
+            None
+        }
+        _ => advance(frame, tables, clock, settings, segment),
+    }
+}
+
+/// Whether the server is likely to hold this connection open still.
+#[inline(always)]
+pub(crate) fn is_open(segment: &Segment, known: &Connection) -> bool {
+    let idle = segment.now_ns.saturating_sub(known.last_seen_ns);
+    let lively = idle < ALIVE_NS || known.refused_until_ns > segment.now_ns;
+    known.stage != stage::SYN && known.flags & flag::CLOSED == 0 && lively
+}
+
+/// Any other segment than a SYN, or an acknowledgement that tells nothing new.
+#[inline(never)]
+fn advance<T: Tables>(
+    frame: &T::Frame,
+    tables: &T,
+    clock: &impl Clock,
+    settings: &Settings,
+    segment: &mut Segment,
+) -> Option<DropReason> {
+    let found = place::find(tables, settings, &segment.tuple, segment.tag);
+    let alive = found.as_ref().is_some_and(|connection| is_open(segment, connection));
+    // Evidence is timed; once it is complete, the clock of the timer tick at hand will do.
+    if !alive || found.as_ref().is_none_or(|connection| connection.stage != stage::DONE) {
         segment.now_ns = clock.now_ns();
     }
-    let context = Context { frame, tables, settings, segment, tag };
-    let alive = found.as_ref().is_some_and(|connection| handshake::is_alive(&context, connection));
+    let context = Context { frame, tables, settings, segment };
     // One that ended gives way to a new one with the same addresses and ports.
     let attempt = if alive { None } else { handshake::attempt(&context) };
     let connection = match (found, attempt) {

@@ -54,7 +54,7 @@ pub(super) fn enter<'a, T: Tables>(
     }
     let tables = context.tables;
     let now_ns = context.segment.now_ns;
-    let bucket = tables.connections(connection_index(context.settings, context.tag))?;
+    let bucket = tables.connections(connection_index(context.settings, context.segment.tag))?;
     let most = if entry == Entry::Attempt { OPEN } else { ANY };
     let records = &bucket.records;
     let way = match seat::claim(tables, &mut bucket.tags, most, |way| worth(&records[way], now_ns)) {
@@ -67,15 +67,15 @@ pub(super) fn enter<'a, T: Tables>(
     };
     copy(&context.segment.tuple, &mut bucket.keys[way]);
     copy(&EMPTY, &mut bucket.records[way]);
-    seat::settle(&mut bucket.tags, way, context.tag);
+    seat::settle(&mut bucket.tags, way, context.segment.tag);
     Some(&mut bucket.records[way])
 }
 
 /// Gives the place of the connection at hand back.
 #[inline(always)]
 pub(super) fn free<T: Tables>(context: &Context<'_, T>) {
-    if let Some(bucket) = context.tables.connections(connection_index(context.settings, context.tag))
-        && let Some(way) = seat::find(&bucket.tags, context.tag)
+    if let Some(bucket) = context.tables.connections(connection_index(context.settings, context.segment.tag))
+        && let Some(way) = seat::find(&bucket.tags, context.segment.tag)
     {
         seat::settle(&mut bucket.tags, way, FREE);
     }

@@ -51,9 +51,7 @@ fn parse_v4<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
         return Err(Reject::Header);
     }
     let end = offset + total;
-    if end > frame.len() {
-        return Err(Reject::Truncated);
-    }
+    check_end(frame, end, segment)?;
     // More fragments, or an offset: ports and lengths cannot be trusted. The reserved bit and DF do not matter.
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         return Err(Reject::Fragment);
@@ -74,19 +72,32 @@ fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
         return Err(Reject::Header);
     }
     let end = offset + 40 + usize::from(u16::from_be_bytes([header[4], header[5]]));
-    if end > frame.len() {
-        return Err(Reject::Truncated);
-    }
+    check_end(frame, end, segment)?;
     // Tables hold IPv4 addresses in this form: taken from the wire, it would speak for somebody else.
     if client[0] == 0 && client[1] >> 32 == MAPPED >> 32 {
         return Err(Reject::Header);
     }
     segment.set_addresses(client, server);
-    let (protocol, payload) = skip_extensions(frame, header[6], offset + 40)?;
+    let (protocol, payload) = match header[6] {
+        protocol @ (TCP | UDP) => (protocol, offset + 40),
+        next => skip_extensions(frame, next, offset + 40, segment)?,
+    };
     if payload > end {
         return Err(Reject::Header);
     }
     Ok((protocol, payload, end))
+}
+
+/// Whether the frame holds all of the packet; only a frame of several buffers has to be asked how long it is.
+#[inline(always)]
+fn check_end<F: Frame>(frame: &F, end: usize, segment: &mut Segment) -> Result<(), Reject> {
+    if end > frame.first_len() {
+        segment.frame_bytes = frame.len() as u32;
+        if end > frame.len() {
+            return Err(Reject::Truncated);
+        }
+    }
+    Ok(())
 }
 
 /// The two halves of the address at an offset.
@@ -99,16 +110,35 @@ fn halves<F: Frame>(frame: &F, offset: usize) -> Result<[u64; 2], Reject> {
 
 /// The first header that is no extension header, and its offset.
 #[inline(always)]
-fn skip_extensions<F: Frame>(frame: &F, first: u8, start: usize) -> Result<(u8, usize), Reject> {
-    let mut next = first;
-    let mut offset = start;
+fn skip_extensions<F: Frame>(
+    frame: &F,
+    first: u8,
+    start: usize,
+    segment: &mut Segment,
+) -> Result<(u8, usize), Reject> {
+    segment.protocol = first;
+    segment.payload = start as u32;
+    walk_extensions(frame, segment)?;
+    Ok((segment.protocol, segment.payload as usize))
+}
+
+/// Moves `protocol` and `payload` on to the first header that is no extension header. A function of its own: few frames
+/// have any, and its loop would burden the others.
+#[inline(never)]
+fn walk_extensions<F: Frame>(frame: &F, segment: &mut Segment) -> Result<(), Reject> {
+    let mut next = segment.protocol;
+    let mut offset = segment.payload as usize;
     for _ in 0..EXTENSIONS {
         let unit = match next {
             HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HOST_IDENTITY | SHIM6 => 8,
             // RFC 4302 section 2.2: length in 4-byte units, minus 2.
             AUTHENTICATION => 4,
             FRAGMENT => return Err(Reject::Fragment),
-            _ => return Ok((next, offset)),
+            _ => {
+                segment.protocol = next;
+                segment.payload = offset as u32;
+                return Ok(());
+            }
         };
         let [following, length] = frame.read::<2>(offset).ok_or(Reject::Truncated)?;
         offset += if unit == 8 { usize::from(length) * 8 + 8 } else { usize::from(length) * 4 + 8 };
@@ -119,6 +149,10 @@ fn skip_extensions<F: Frame>(frame: &F, first: u8, start: usize) -> Result<(u8, 
             Err(Reject::Extension)
         }
         FRAGMENT => Err(Reject::Fragment),
-        _ => Ok((next, offset)),
+        _ => {
+            segment.protocol = next;
+            segment.payload = offset as u32;
+            Ok(())
+        }
     }
 }

@@ -59,6 +59,8 @@ plain! {
         pub tuple: Tuple,
         /// The client's source, see [`crate::address::Address::key`].
         pub source: u64,
+        /// See [`crate::half_open::tag`].
+        pub tag: u64,
         /// Bytes of the frame.
         pub frame_bytes: u32,
         pub seq: u32,
@@ -96,7 +98,7 @@ impl Segment {
 ///
 /// # Errors
 /// The reason for which the frame was not understood. After [`Reject::Protocol`] the addresses are known.
-#[inline(never)]
+#[inline(always)]
 pub fn parse<F: Frame>(frame: &F, segment: &mut Segment) -> Result<(), Reject> {
     let (ethertype, offset) = ether::parse(frame)?;
     let (protocol, payload, end) = ip::parse(frame, ethertype, offset, segment)?;

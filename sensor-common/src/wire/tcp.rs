@@ -21,6 +21,13 @@ impl Segment {
         self.flags & (SYN | ACK | RST) == SYN
     }
 
+    /// An acknowledgement and nothing else.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_bare_ack(&self) -> bool {
+        self.flags & (SYN | FIN | RST | ACK) == ACK && self.length == 0
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn has_syn(&self) -> bool {
