@@ -31,6 +31,10 @@ pub trait Clock {
     /// A time in the timer tick at hand: up to 10 ms behind, and cheap.
     fn tick_ns(&self) -> u64;
 
+    /// The time of a connection attempt: exact, but where attempts come so fast that asking would be most of their cost;
+    /// there it may be some frames old, and never older than [`Clock::tick_ns`].
+    fn attempt_ns(&self) -> u64;
+
     /// The time.
     fn now_ns(&self) -> u64;
 }

@@ -19,7 +19,8 @@ use sensor_common::path::{Verdict, judge};
 /// `frags`: frames that span several buffers are accepted, so that jumbo frames need no special mode.
 #[xdp(frags)]
 fn sensor(context: XdpContext) -> u32 {
-    match judge(&Packet::new(context), &Maps, &Monotonic) {
+    let Some(maps) = Maps::new() else { return xdp_action::XDP_PASS };
+    match judge(&Packet::new(context), &maps, &Monotonic) {
         // Not understood is never hostile: the host's stack decides.
         Verdict::Pass | Verdict::WouldDrop(_) | Verdict::Unread(_) => xdp_action::XDP_PASS,
         Verdict::Drop(_) => xdp_action::XDP_DROP,

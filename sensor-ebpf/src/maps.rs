@@ -29,7 +29,7 @@ static SETTINGS: Array<Settings> = Array::pinned(1, 0);
 #[map]
 static SERVICES: Array<u64> = Array::pinned(1024, 0);
 #[map]
-static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(Counter::COUNT, 0);
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 // How many elements the next five and HITS have is chosen by whoever loads the object.
 #[map]
 static TRAFFIC: Array<TrafficBucket> = Array::pinned(1, BPF_F_MMAPABLE);
@@ -75,8 +75,22 @@ struct Scan {
     buffer: *const Buffer,
 }
 
+/// A CPU's counters, by [`Counter::index`].
+type Counters = [u64; Counter::COUNT as usize];
+
 /// All of the maps.
-pub(crate) struct Maps;
+pub(crate) struct Maps {
+    /// Looked up once: nearly every step counts something.
+    counters: *mut Counters,
+}
+
+impl Maps {
+    /// `None` if the kernel has no counters for this CPU, which it has.
+    #[inline(always)]
+    pub(crate) fn new() -> Option<Self> {
+        COUNTERS.get_ptr_mut(0).map(|counters| Self { counters })
+    }
+}
 
 /// The reference behind a map pointer.
 ///
@@ -122,9 +136,11 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn count(&self, counter: Counter, n: u64) {
-        if let Some(cell) = COUNTERS.get_ptr_mut(counter.index()) {
-            // SAFETY: the cell belongs to this CPU, and XDP programs of one CPU do not interrupt each other.
-            unsafe { *cell = (*cell).wrapping_add(n) };
+        // SAFETY: the counters belong to this CPU, XDP programs of one CPU do not interrupt each other, and the index
+        // is below their number.
+        unsafe {
+            let cell = self.counters.cast::<u64>().add(counter.index() as usize);
+            *cell = (*cell).wrapping_add(n);
         }
     }
 

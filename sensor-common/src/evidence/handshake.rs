@@ -95,7 +95,7 @@ pub(super) fn complete<'a, T: Tables>(
     };
     half_open::forget(context.tables, context.settings, context.segment.tag);
     begin(context, connection, isn, started_ns);
-    establish(context, connection);
+    established(context, connection);
     Some(connection)
 }
 
@@ -124,8 +124,19 @@ pub(super) fn completes<T: Tables>(context: &Context<'_, T>, connection: &Connec
 }
 
 /// The handshake is complete: the first thing that only somebody at the client's address can bring about.
+#[inline(always)]
+pub(super) fn established<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
+    if establish(context, connection) {
+        connection.flags |= flag::NEW_NETWORK;
+    }
+    // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
+    // next payload on: these are with the server already.
+    let _ = count_requests(context, connection);
+}
+
+/// As [`established`]. Whether its network was met for the first time.
 #[inline(never)]
-pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
+fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> bool {
     let tables = context.tables;
     let now_ns = context.segment.now_ns;
     connection.established_ns = now_ns;
@@ -155,14 +166,13 @@ pub(super) fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Co
     }
     match place::enter_network(context) {
         Some(network) => {
-            if network.last_seen_ns == 0 {
-                connection.flags |= flag::NEW_NETWORK;
-            }
+            let first = network.last_seen_ns == 0;
             network.last_seen_ns = now_ns;
+            first
         }
-        None => tables.count(Counter::LostNetworks, 1),
+        None => {
+            tables.count(Counter::LostNetworks, 1);
+            false
+        }
     }
-    // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
-    // next payload on: these are with the server already.
-    let _ = count_requests(context, connection);
 }

@@ -3,6 +3,9 @@
 //! The server's side is inferred: the handshake is complete when the client acknowledges it, the server's flight has
 //! arrived when the client acknowledges bytes beyond its own first payload. Bytes are followed in order only; what
 //! comes out of order makes the rest of the stream unknown, never wrong.
+//!
+//! Functions that are not inlined return something that their caller uses: what a BPF function that returns nothing
+//! leaves in the result's register may be an address of the stack, and that the verifier refuses.
 
 mod budget;
 mod gap;
@@ -54,7 +57,7 @@ pub(crate) fn track<T: Tables>(
     let tag = half_open::tag(&segment.tuple, settings.seed);
     segment.tag = tag;
     if segment.is_syn() {
-        segment.now_ns = clock.now_ns();
+        segment.now_ns = clock.attempt_ns();
         if segment.length > 0 || traffic::is_protected(tables, segment) {
             return handshake::open(&Context { frame, tables, settings, segment });
         }
@@ -143,7 +146,7 @@ fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> O
         if context.settings.enforce != 0 && handshake::at_connection_limit(context) {
             return Some(DropReason::ConnectionLimit);
         }
-        handshake::establish(context, connection);
+        handshake::established(context, connection);
     }
     if is_current(context.segment, connection) {
         connection.ack = context.segment.ack;
@@ -245,8 +248,17 @@ fn payload<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> 
 }
 
 /// Feeds the payload behind its first `known` bytes to the stream parser.
-#[inline(never)]
+#[inline(always)]
 fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, known: u32) {
+    if read(context, connection, known) > 0 {
+        context.tables.count(Counter::UnknownGap, 1);
+        stream::lose(connection);
+    }
+}
+
+/// As [`consume`]. How many bytes it could not read although they matter.
+#[inline(never)]
+fn read<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, known: u32) -> u32 {
     let length = context.segment.length;
     let fresh = length.saturating_sub(known);
     connection.bytes = connection.bytes.saturating_add(u64::from(fresh));
@@ -264,7 +276,7 @@ fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, kno
     let mut rest = fresh;
     for _ in 0..PIECES {
         if connection.protocol == protocol::OTHER {
-            return;
+            return 0;
         }
         let skipped = stream::skippable(connection).min(rest);
         if skipped > 0 {
@@ -273,7 +285,7 @@ fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, kno
         offset += skipped as usize;
         rest -= skipped;
         if rest == 0 {
-            return;
+            return 0;
         }
         let piece = (rest as usize).min(SEGMENT_BYTES);
         if !context.tables.scan(context.frame, offset, piece, connection) {
@@ -283,13 +295,10 @@ fn consume<T: Tables>(context: &Context<'_, T>, connection: &mut Connection, kno
         rest -= piece as u32;
         if connection.flags & flag::MALFORMED != 0 {
             context.tables.count(Counter::UnknownMalformed, 1);
-            return;
+            return 0;
         }
     }
-    if rest > 0 && connection.protocol != protocol::OTHER {
-        context.tables.count(Counter::UnknownGap, 1);
-        stream::lose(connection);
-    }
+    if connection.protocol == protocol::OTHER { 0 } else { rest }
 }
 
 /// Whether all evidence that comes before the first request is there, and has not been judged yet.
@@ -305,18 +314,24 @@ fn is_ready(connection: &Connection) -> bool {
 }
 
 /// Sends the connection's record, once, if the second's budget has room for it.
-#[inline(never)]
+#[inline(always)]
 fn report<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     if connection.flags & (flag::REPORTED | flag::ESTABLISHED) != flag::ESTABLISHED {
         return;
     }
     connection.flags |= flag::REPORTED;
+    let fate = send(context, connection);
+    context.tables.count(fate, 1);
+}
+
+/// Sends the record. What is to be counted for it.
+#[inline(never)]
+fn send<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> Counter {
     if !budget::admits(context.tables, context.settings, context.segment.now_ns) {
-        context.tables.count(Counter::ShedEvents, 1);
-        return;
+        return Counter::ShedEvents;
     }
     let sent = context.tables.report(&context.segment.tuple, connection, context.segment.now_ns);
-    context.tables.count(if sent { Counter::Events } else { Counter::LostEvents }, 1);
+    if sent { Counter::Events } else { Counter::LostEvents }
 }
 
 /// Whether sequence number `a` comes after `b` (RFC 9293 section 3.4: modulo 2^32).
