@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sensor_common::address::Prefix;
+use sensor_common::address::{Address, Prefix};
+use sensor_common::filter::{Probe, Trie};
 use sensor_common::path::{Verdict, judge};
 use sensor_common::tables::Clock;
 
@@ -54,6 +55,18 @@ impl Host {
     /// Lets the event ring take so many more records.
     pub fn set_event_room(&mut self, records: usize) {
         self.memory.room.set(records);
+    }
+
+    /// Whether the filter in front of this trie lets the address through.
+    #[must_use]
+    pub fn may_be_in(&self, trie: Trie, address: &Address) -> bool {
+        Probe::new(address.key(), self.memory.settings.seed).may_be_in(trie, &self.memory)
+    }
+
+    /// How often tries of rules were asked.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.memory.asked.get()
     }
 
     /// The rules, networks and tiers of a world, in memory that is as new.

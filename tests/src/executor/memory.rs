@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::BTreeMap;
 
-use sensor_common::address::Prefix;
+use sensor_common::address::{Address, Prefix};
 use sensor_common::connection::{Connection, ConnectionBucket, Tuple};
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
@@ -110,6 +110,8 @@ pub(super) struct Memory {
     pub(super) hits: RefCell<BTreeMap<(u32, u32), u64>>,
     allow: BTreeMap<Prefix, Reference>,
     deny: BTreeMap<Prefix, Reference>,
+    /// How often the tries of rules were asked.
+    pub(super) asked: Cell<u64>,
     pub(super) tiered: BTreeMap<Prefix, u32>,
     limits: BTreeMap<u32, TierLimit>,
     pub(super) classes: Classes,
@@ -143,6 +145,7 @@ impl Memory {
             hits: RefCell::default(),
             allow: BTreeMap::new(),
             deny: BTreeMap::new(),
+            asked: Cell::new(0),
             tiered: BTreeMap::new(),
             limits: world.limits.iter().copied().collect(),
             classes: Classes(BTreeMap::new()),
@@ -178,8 +181,11 @@ impl Memory {
 
 /// The longest prefix that holds the address.
 fn longest<V: Copy>(trie: &BTreeMap<Prefix, V>, host: &Prefix) -> Option<V> {
-    let holding = trie.iter().filter(|(prefix, _)| prefix.contains(&host.address));
-    holding.max_by_key(|(prefix, _)| prefix.bits).map(|(_, value)| *value)
+    let whole = u128::from_be_bytes(host.address.octets);
+    (0..=128u32).rev().find_map(|bits| {
+        let mask = if bits == 0 { 0 } else { u128::MAX << (128 - bits) };
+        trie.get(&Prefix { bits, address: Address { octets: (whole & mask).to_be_bytes() } }).copied()
+    })
 }
 
 impl Tables for Memory {
@@ -252,10 +258,12 @@ impl Tables for Memory {
     }
 
     fn allow(&self, client: &Prefix) -> Option<Reference> {
+        self.asked.set(self.asked.get() + 1);
         longest(&self.allow, client)
     }
 
     fn deny(&self, client: &Prefix) -> Option<Reference> {
+        self.asked.set(self.asked.get() + 1);
         longest(&self.deny, client)
     }
 

@@ -6,6 +6,7 @@
 
 mod age;
 mod arrays;
+pub mod both;
 pub mod capture;
 pub mod conversation;
 pub mod expect;

@@ -1,6 +1,6 @@
 //! Which rule has which place in the rule table: the little of a rule book that tests need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_common::address::Prefix;
 use sensor_common::filter::{Trie, marks};
@@ -33,6 +33,7 @@ impl List {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     places: BTreeMap<(List, Prefix), Reference>,
+    taken: BTreeSet<u32>,
     generations: BTreeMap<u32, u32>,
 }
 
@@ -48,7 +49,7 @@ impl Rules {
     /// Gives the place to a rule.
     pub(super) fn enter(&mut self, list: List, prefix: &Prefix, place: u32, expires_ns: u64, seed: u64) -> Entry {
         assert!(place != 0, "place 0 is never used");
-        assert!(self.places.values().all(|known| known.index != place), "place {place} is taken");
+        assert!(self.taken.insert(place), "place {place} is taken");
         let generation = *self.generations.entry(place).and_modify(|generation| *generation += 1).or_insert(1);
         let reference = Reference { index: place, generation };
         self.places.insert((list, *prefix), reference);
@@ -61,6 +62,7 @@ impl Rules {
     /// Takes a rule's place back, and what is to be written there.
     pub(super) fn leave(&mut self, list: List, prefix: &Prefix) -> (u32, Rule) {
         let former = self.places.remove(&(list, *prefix)).expect("the rule is in force");
+        self.taken.remove(&former.index);
         (former.index, Rule { expires_ns: 0, generation: former.generation, kind: kind::NONE })
     }
 
