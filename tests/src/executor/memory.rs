@@ -292,7 +292,7 @@ impl Tables for Memory {
     fn report(&self, tuple: &Tuple, connection: &Connection, now_ns: u64) -> bool {
         let Some(room) = self.room.get().checked_sub(1) else { return false };
         self.room.set(room);
-        self.events.borrow_mut().push(ConnectionEvent::of(&tuple.key(), connection, now_ns));
+        self.events.borrow_mut().push(ConnectionEvent::of(tuple, connection, now_ns));
         true
     }
 
