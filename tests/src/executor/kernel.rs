@@ -164,6 +164,12 @@ impl Kernel {
         })
     }
 
+    /// How large its tables are.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
     /// The loaded program.
     ///
     /// # Errors
