@@ -80,8 +80,9 @@ pub struct Kernel {
     marked: BTreeSet<usize>,
     sizes: Sizes,
     seed: u64,
-    /// When the latest frame ran.
+    /// When the latest frame ran: not before, and not after.
     latest_ns: u64,
+    latest_end_ns: u64,
     past: Past,
     on_time: bool,
     pins: Pins,
@@ -158,6 +159,7 @@ impl Kernel {
             sizes,
             seed: 0,
             latest_ns: now_ns(),
+            latest_end_ns: now_ns(),
             past: Past::default(),
             on_time: true,
             pins,
@@ -232,6 +234,7 @@ impl Kernel {
         anyhow::ensure!(world.settings.sizes == self.sizes, "a world of other sizes: load the program with them");
         self.seed = world.settings.seed;
         self.latest_ns = now_ns();
+        self.latest_end_ns = self.latest_ns;
         for (list, prefix, ends) in world.rules() {
             let place = self.book.fresh();
             self.add_rule(list, &prefix, place, ends);
@@ -312,23 +315,28 @@ impl Executor for Kernel {
 
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = i64::try_from(after.as_nanos()).expect("tests last less than centuries");
-        // Time that really passed counts; what is missing is made up by ageing.
-        let passed = i64::try_from(now_ns().saturating_sub(self.latest_ns)).expect("short");
-        let shift = if (after - passed).abs() > DRIFT_NS { after - passed } else { 0 };
+        // Time that really passed counts; what is missing is made up by ageing, and so is what is too much: but no
+        // frame may come before the one before it.
+        let now = now_ns();
+        let passed = between(self.latest_ns, now);
+        let shift = (after - passed).max(-between(self.latest_end_ns, now));
+        let shift = if shift.abs() > DRIFT_NS { shift } else { 0 };
         if shift != 0 {
             self.age(shift);
         }
         let started = now_ns();
-        let elapsed = i64::try_from(started.saturating_sub(self.latest_ns)).expect("short");
+        let elapsed = between(self.latest_ns, started);
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let result = program(&mut self.object)
             .and_then(|program| program.test_run(options).map_err(Into::into))
             .unwrap_or_else(|error| panic!("test run of {} bytes: {error:#}", frame.len()));
-        let lag = elapsed + shift - after + i64::try_from(now_ns().saturating_sub(started)).expect("short");
+        let ended = now_ns();
+        let lag = elapsed + shift - after + between(started, ended);
         if lag > STALL_NS {
             self.on_time = false;
         }
         self.latest_ns = started;
+        self.latest_end_ns = ended;
         match result.return_value {
             XDP_DROP => true,
             XDP_PASS => false,
@@ -392,6 +400,11 @@ impl Executor for Kernel {
 fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock can be read");
     u64::try_from(Duration::from(now).as_nanos()).expect("up for less than centuries")
+}
+
+/// Nanoseconds from one time to a later one.
+fn between(earlier: u64, later: u64) -> i64 {
+    i64::try_from(later.saturating_sub(earlier)).expect("tests last less than centuries")
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp> {

@@ -40,6 +40,10 @@ impl Bytes {
 }
 
 impl Frame for Bytes {
+    fn first_len(&self) -> usize {
+        self.first_buffer
+    }
+
     fn len(&self) -> usize {
         self.bytes.len()
     }
