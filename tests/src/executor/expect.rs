@@ -10,6 +10,7 @@
 //! | `no source ADDRESS` | it has none |
 //! | `connection FIELD VALUE ...` | fields of the only connection, see [`field`] |
 //! | `no connection` | none is tracked |
+//! | `attempts N` | so many attempts wait for their handshake's end |
 //! | `event FIELD VALUE ...` | the same of the only record; `events N` only counts them |
 //! | `hits allow PREFIX N`, `hits deny PREFIX N` | a rule's hits |
 
@@ -19,9 +20,8 @@ use sensor_common::address::Address;
 use sensor_common::connection::{Connection, stage};
 use sensor_common::counter::{Counter, Group};
 use sensor_common::event::{UNKNOWN_US, flag, protocol};
-use sensor_common::stats::SourceStats;
 
-use super::{Observation, World, given};
+use super::{Observation, Source, World, given};
 use crate::frame::table::Row;
 
 /// Durations in tables are multiples of this, microseconds.
@@ -138,6 +138,7 @@ fn verify(words: &[&str], seen: &Observation) -> Result<(), String> {
             let connection = seen.connection().ok_or(format!("there are {}", seen.connections.len()))?;
             pairs(fields, |name, value| same(field(connection, name)?, value))
         }
+        ["attempts", n] => same(seen.attempts.len().to_string(), n),
         ["no", "connection"] if seen.connections.is_empty() => Ok(()),
         ["event", ref fields @ ..] => {
             let [event] = &seen.events[..] else { return Err(format!("there are {}", seen.events.len())) };
@@ -154,12 +155,12 @@ fn verify(words: &[&str], seen: &Observation) -> Result<(), String> {
         }
         ["events", n] => same(seen.events.len().to_string(), n),
         ["hits", "allow", prefix, n] => {
-            let rule = given::prefix(prefix).and_then(|prefix| seen.allow.get(&prefix)).ok_or("no such rule")?;
-            same(rule.hits.to_string(), n)
+            let hits = given::prefix(prefix).and_then(|prefix| seen.allow.get(&prefix)).ok_or("no such rule")?;
+            same(hits.to_string(), n)
         }
         ["hits", "deny", prefix, n] => {
-            let rule = given::prefix(prefix).and_then(|prefix| seen.deny.get(&prefix)).ok_or("no such rule")?;
-            same(rule.hits.to_string(), n)
+            let hits = given::prefix(prefix).and_then(|prefix| seen.deny.get(&prefix)).ok_or("no such rule")?;
+            same(hits.to_string(), n)
         }
         _ => Err("not understood, or not so".to_owned()),
     }
@@ -181,16 +182,18 @@ fn same(is: String, should: &str) -> Result<(), String> {
     if is == should { Ok(()) } else { Err(format!("is {is}, expected {should}")) }
 }
 
-fn source_field(stats: &SourceStats, name: &str) -> Result<String, String> {
+fn source_field(source: &Source, name: &str) -> Result<String, String> {
     Ok(match name {
-        "packets" => stats.packets,
-        "bytes" => stats.bytes,
-        "syns" => stats.syns,
-        "connections" => stats.connections,
-        "requests" => stats.requests,
-        "dropped" => stats.dropped,
-        "gap_samples" => stats.gap_samples,
-        "gap_flagged" => stats.gap_flagged,
+        "packets" => source.packets,
+        "bytes" => source.bytes,
+        "syns" => source.syns,
+        "connections" => source.record.connections,
+        "requests" => source.record.requests,
+        "dropped" => source.dropped,
+        "gap_samples" => source.record.gap_samples,
+        "gap_flagged" => source.record.gap_flagged,
+        "protected" => source.protected.into(),
+        "recorded" => source.recorded.into(),
         other => return Err(format!("a source has no field {other}")),
     }
     .to_string())

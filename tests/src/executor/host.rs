@@ -1,263 +1,31 @@
-//! The packet path over plain memory. The one place of the tests that hands out `&mut` from `&self`, as the kernel's
-//! maps do.
+//! The packet path over plain memory, in virtual time.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sensor_common::address::{Address, Prefix};
-use sensor_common::capacity;
-use sensor_common::connection::{Connection, ConnectionKey, EMPTY};
-use sensor_common::counter::Counter;
-use sensor_common::event::ConnectionEvent;
+use sensor_common::filter::{Probe, Trie};
 use sensor_common::path::{Verdict, judge};
-use sensor_common::plain::Plain as _;
-use sensor_common::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
-use sensor_common::settings::Settings;
-use sensor_common::stats::{self, NetworkStats, SourceStats};
-use sensor_common::stream::{self, Buffer};
-use sensor_common::tables::{Frame, Tables};
-use sensor_common::wire::Segment;
+use sensor_common::tables::Clock;
 
-use super::{Executor, Observation, RelativeNs, World};
+use super::memory::{Bytes, Memory};
+use super::rules::tier_marks;
+use super::{Executor, List, Observation, RelativeNs, World, arrays, network_entries};
 
-/// Bytes of a frame that its first buffer holds in the kernel's test run; the rest lies in fragments.
-const FIRST_BUFFER_BYTES: usize = 3_520;
 /// When virtual time starts, nanoseconds: late enough that no rule of a test begins before 0.
 const START_NS: u64 = 1_000_000_000_000_000;
 /// No two frames come at the same time, nanoseconds.
 const FRAME_NS: u64 = 1_000;
 
-/// A frame in memory.
-pub struct Bytes {
-    bytes: Vec<u8>,
-    first_buffer: usize,
-}
+/// Both clocks tell virtual time.
+struct Virtual(u64);
 
-impl Frame for Bytes {
-    fn len(&self) -> usize {
-        self.bytes.len()
+impl Clock for Virtual {
+    fn tick_ns(&self) -> u64 {
+        self.0
     }
 
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset > capacity::HEADERS_END {
-            return None;
-        }
-        self.bytes[..self.first_buffer].get(offset..offset.checked_add(N)?)?.try_into().ok()
-    }
-}
-
-/// One table. An entry that is removed lives on until the frame ends, as under RCU in the kernel.
-struct Table<K, V> {
-    entries: RefCell<BTreeMap<K, Box<UnsafeCell<V>>>>,
-    removed: RefCell<Vec<Box<UnsafeCell<V>>>>,
-}
-
-impl<K: Ord + Copy, V: Copy> Table<K, V> {
-    fn new() -> Self {
-        Self { entries: RefCell::default(), removed: RefCell::default() }
-    }
-
-    #[expect(clippy::mut_from_ref, reason = "the packet path's tables are shared by contract, as maps are")]
-    fn get(&self, key: &K) -> Option<&mut V> {
-        let entries = self.entries.borrow();
-        let place = entries.get(key)?.get();
-        // SAFETY: the box is freed only by `settle`, which takes `&mut self`; one thread runs the packet path, and
-        // the path does not hold two references to one entry while it writes.
-        Some(unsafe { &mut *place })
-    }
-
-    fn put(&self, key: K, value: V) {
-        let earlier = self.entries.borrow_mut().insert(key, Box::new(UnsafeCell::new(value)));
-        self.removed.borrow_mut().extend(earlier);
-    }
-
-    fn remove(&self, key: &K) {
-        let earlier = self.entries.borrow_mut().remove(key);
-        self.removed.borrow_mut().extend(earlier);
-    }
-
-    fn settle(&mut self) {
-        self.removed.get_mut().clear();
-    }
-
-    fn copy(&mut self) -> BTreeMap<K, V> {
-        self.entries.get_mut().iter_mut().map(|(key, value)| (*key, *value.get_mut())).collect()
-    }
-}
-
-impl<V: Copy> Table<Prefix, V> {
-    /// The entry with the longest prefix that holds the address.
-    fn longest(&self, host: &Prefix) -> Option<&mut V> {
-        let entries = self.entries.borrow();
-        let holds = |prefix: &&Prefix| prefix.contains(&host.address);
-        let best = *entries.keys().filter(holds).max_by_key(|prefix| prefix.bits)?;
-        drop(entries);
-        self.get(&best)
-    }
-}
-
-/// The packet path's tables in plain memory.
-struct Memory {
-    segment: UnsafeCell<Segment>,
-    payload: UnsafeCell<Box<Buffer>>,
-    settings: Settings,
-    services: Vec<u16>,
-    counters: RefCell<BTreeMap<Counter, u64>>,
-    sources: Table<Address, SourceStats>,
-    connections: Table<ConnectionKey, Connection>,
-    networks: Table<Address, NetworkStats>,
-    allow: Table<Prefix, AllowRule>,
-    deny: Table<Prefix, DenyRule>,
-    classes: Table<ClassKey, ClassRule>,
-    tiered: Table<Prefix, u32>,
-    limits: BTreeMap<u32, TierLimit>,
-    events: RefCell<Vec<ConnectionEvent>>,
-    /// How many more events the ring takes.
-    room: Cell<usize>,
-}
-
-impl Memory {
-    fn new(world: &World) -> Self {
-        let memory = Self {
-            segment: UnsafeCell::new(Segment::zeroed()),
-            payload: UnsafeCell::new(Box::new([0; capacity::SEGMENT_BYTES])),
-            settings: world.settings,
-            services: world.services.clone(),
-            counters: RefCell::default(),
-            sources: Table::new(),
-            connections: Table::new(),
-            networks: Table::new(),
-            allow: Table::new(),
-            deny: Table::new(),
-            classes: Table::new(),
-            tiered: Table::new(),
-            limits: world.limits.iter().copied().collect(),
-            events: RefCell::default(),
-            room: Cell::new(usize::MAX),
-        };
-        let at = |relative: RelativeNs| START_NS.saturating_add_signed(relative);
-        for prefix in &world.allow {
-            memory.allow.put(*prefix, AllowRule { hits: 0 });
-        }
-        for (prefix, expires) in &world.deny {
-            memory.deny.put(*prefix, DenyRule { expires_ns: at(*expires), hits: 0, last_hit_ns: 0 });
-        }
-        for terms in &world.classes {
-            let rule =
-                ClassRule { expires_ns: at(terms.expires), newer_than_ns: at(terms.newer_than), hits: 0, passed: 0 };
-            memory.classes.put(terms.key, rule);
-        }
-        for (prefix, tier) in &world.tiers {
-            memory.tiered.put(*prefix, *tier);
-        }
-        for (network, since) in &world.networks {
-            memory.networks.put(*network, NetworkStats { first_seen_ns: at(*since), last_seen_ns: at(*since) });
-        }
-        memory
-    }
-
-    fn settle(&mut self) {
-        self.sources.settle();
-        self.connections.settle();
-        self.networks.settle();
-    }
-}
-
-impl Tables for Memory {
-    type Frame = Bytes;
-
-    fn segment(&self) -> Option<&mut Segment> {
-        // SAFETY: asked once a frame, on one thread.
-        Some(unsafe { &mut *self.segment.get() })
-    }
-
-    fn settings(&self) -> Option<&Settings> {
-        Some(&self.settings)
-    }
-
-    fn watched(&self, port: u16) -> bool {
-        self.services.contains(&port)
-    }
-
-    fn count(&self, counter: Counter, n: u64) {
-        *self.counters.borrow_mut().entry(counter).or_default() += n;
-    }
-
-    fn add(&self, cell: &mut u64, n: u64) {
-        *cell = cell.wrapping_add(n);
-    }
-
-    fn allow(&self, prefix: &Prefix) -> Option<&mut AllowRule> {
-        self.allow.longest(prefix)
-    }
-
-    fn deny(&self, prefix: &Prefix) -> Option<&mut DenyRule> {
-        self.deny.longest(prefix)
-    }
-
-    fn class(&self, key: &ClassKey) -> Option<&mut ClassRule> {
-        self.classes.get(key)
-    }
-
-    fn limits(&self, client: &Prefix) -> Option<&TierLimit> {
-        static NONE: TierLimit = TierLimit { connections_per_s: 0, requests_per_min: 0 };
-        let tier = self.tiered.longest(client).copied().unwrap_or(0);
-        (tier < capacity::TIERS).then(|| self.limits.get(&tier).unwrap_or(&NONE))
-    }
-
-    fn source(&self, source: &Address, now_ns: u64) -> Option<&mut SourceStats> {
-        if let Some(known) = self.sources.get(source) {
-            return Some(known);
-        }
-        self.sources.put(*source, SourceStats { first_seen_ns: now_ns, ..stats::NEW });
-        self.sources.get(source)
-    }
-
-    fn network(&self, network: &Address, now_ns: u64) -> Option<(&mut NetworkStats, bool)> {
-        if let Some(known) = self.networks.get(network) {
-            return Some((known, false));
-        }
-        self.networks.put(*network, NetworkStats { first_seen_ns: now_ns, last_seen_ns: now_ns });
-        self.networks.get(network).map(|entry| (entry, true))
-    }
-
-    fn connection(&self, key: &ConnectionKey) -> Option<&mut Connection> {
-        self.connections.get(key)
-    }
-
-    fn open_connection(&self, key: &ConnectionKey) -> Option<&mut Connection> {
-        self.connections.put(*key, EMPTY);
-        self.connections.get(key)
-    }
-
-    fn close_connection(&self, key: &ConnectionKey) {
-        self.connections.remove(key);
-    }
-
-    fn report(&self, key: &ConnectionKey, connection: &Connection, now_ns: u64) -> bool {
-        let Some(room) = self.room.get().checked_sub(1) else { return false };
-        self.room.set(room);
-        self.events.borrow_mut().push(ConnectionEvent::of(key, connection, now_ns));
-        true
-    }
-
-    fn scan(&self, frame: &Bytes, offset: usize, length: usize, connection: &mut Connection) -> bool {
-        assert!((1..=capacity::SEGMENT_BYTES).contains(&length), "scan of {length} bytes");
-        let Some(bytes) = offset.checked_add(length).and_then(|end| frame.bytes.get(offset..end)) else {
-            return false;
-        };
-        // SAFETY: one thread, and the reference ends with this call.
-        let buffer = unsafe { &mut *self.payload.get() };
-        buffer[..length].copy_from_slice(bytes);
-        connection.position = 0;
-        connection.end = u32::try_from(length).expect("at most SEGMENT_BYTES");
-        let mut steps = 0;
-        while stream::step(connection, buffer) {
-            steps += 1;
-            assert!(steps <= capacity::SEGMENT_STEPS, "a segment took more steps than the kernel allows");
-        }
-        true
+    fn now_ns(&self) -> u64 {
+        self.0
     }
 }
 
@@ -273,12 +41,56 @@ impl Host {
     /// In the default world.
     #[must_use]
     pub fn new() -> Self {
-        Self { memory: Memory::new(&World::default()), now_ns: START_NS, verdict: Verdict::Pass }
+        Self::within(&World::default())
+    }
+
+    /// In this world.
+    #[must_use]
+    pub fn within(world: &World) -> Self {
+        let mut host = Self { memory: Memory::new(world), now_ns: START_NS, verdict: Verdict::Pass };
+        host.fill(world);
+        host
     }
 
     /// Lets the event ring take so many more records.
     pub fn set_event_room(&mut self, records: usize) {
         self.memory.room.set(records);
+    }
+
+    /// Whether the filter in front of this trie lets the address through.
+    #[must_use]
+    pub fn may_be_in(&self, trie: Trie, address: &Address) -> bool {
+        Probe::new(address.key(), self.memory.settings.seed).may_be_in(trie, &self.memory)
+    }
+
+    /// How often tries of rules were asked.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.memory.asked.get()
+    }
+
+    /// The rules, networks and tiers of a world, in memory that is as new.
+    fn fill(&mut self, world: &World) {
+        for (list, prefix, ends) in world.rules() {
+            let place = self.memory.rules.fresh();
+            self.add_rule(list, &prefix, place, ends);
+        }
+        for (prefix, tier) in &world.tiers {
+            self.memory.tiered.insert(*prefix, *tier);
+            self.memory.mark(&tier_marks(prefix, world.settings.seed));
+        }
+        for terms in &world.classes {
+            let rule = terms.rule(|relative| self.at(relative));
+            self.memory.classes.put(terms.key, rule);
+        }
+        let entries = network_entries(world, |relative| self.at(relative));
+        for (index, bucket) in entries {
+            self.memory.networks.all()[index] = bucket;
+        }
+    }
+
+    fn at(&self, relative: RelativeNs) -> u64 {
+        self.now_ns.saturating_add_signed(relative)
     }
 }
 
@@ -294,30 +106,48 @@ impl Executor for Host {
     }
 
     fn install(&mut self, world: &World) {
-        self.memory = Memory::new(world);
-        self.now_ns = START_NS;
+        *self = Self::within(world);
     }
 
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = u64::try_from(after.as_nanos()).expect("tests last less than centuries");
         self.now_ns = self.now_ns.saturating_add(after).saturating_add(FRAME_NS);
-        let frame = Bytes { bytes: frame.to_vec(), first_buffer: frame.len().min(FIRST_BUFFER_BYTES) };
-        self.verdict = judge(&frame, &self.memory, self.now_ns);
-        self.memory.settle();
+        self.verdict = judge(&Bytes::new(frame), &self.memory, &Virtual(self.now_ns));
         matches!(self.verdict, Verdict::Drop(_))
     }
 
     fn observe(&mut self) -> Observation {
         let memory = &mut self.memory;
+        let hits = memory.hits.get_mut().clone();
+        let hits_of = |place: u32| hits.iter().filter(|((_, of), _)| *of == place).map(|(_, hits)| hits).sum();
         Observation {
             counters: memory.counters.get_mut().iter().filter(|(_, n)| **n > 0).map(|(c, n)| (*c, *n)).collect(),
-            sources: memory.sources.copy(),
-            networks: memory.networks.copy(),
-            connections: memory.connections.copy(),
-            allow: memory.allow.copy(),
-            deny: memory.deny.copy(),
+            sources: arrays::sources(memory.traffic.all(), memory.sources.all()),
+            networks: arrays::networks(memory.networks.all()),
+            attempts: arrays::attempts(memory.half_open.all()),
+            connections: arrays::connections(memory.connections.all()),
+            allow: memory.rules.hits(List::Allow, hits_of),
+            deny: memory.rules.hits(List::Deny, hits_of),
             classes: memory.classes.copy(),
             events: std::mem::take(memory.events.get_mut()),
         }
+    }
+
+    fn set_cpu(&mut self, cpu: u32) {
+        self.memory.cpu.set(cpu);
+    }
+
+    fn add_rule(&mut self, list: List, prefix: &Prefix, place: u32, ends: Option<RelativeNs>) {
+        let expires_ns = ends.map_or(u64::MAX, |ends| self.at(ends));
+        let entry = self.memory.rules.enter(list, prefix, place, expires_ns, self.memory.settings.seed);
+        self.memory.write_rule(place, entry.rule);
+        self.memory.mark(&entry.marks);
+        self.memory.trie(list).insert(*prefix, entry.reference);
+    }
+
+    fn remove_rule(&mut self, list: List, prefix: &Prefix) {
+        let (place, free) = self.memory.rules.leave(list, prefix);
+        self.memory.trie(list).remove(prefix);
+        self.memory.write_rule(place, free);
     }
 }

@@ -1,6 +1,6 @@
 //! The real program in the real kernel, one frame at a time through BPF_PROG_TEST_RUN, on maps of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,24 +10,31 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapInfo, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use sensor::kernel::xdp::OBJECT;
 use sensor_common::address::{Address, Prefix};
-use sensor_common::connection::{Connection, ConnectionKey};
+use sensor_common::connection::ConnectionBucket;
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
-use sensor_common::names;
+use sensor_common::half_open::HalfOpenBucket;
 use sensor_common::plain::Plain;
-use sensor_common::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
-use sensor_common::settings::Settings;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
+use sensor_common::settings::{Settings, Sizes};
+use sensor_common::stats::{NetworkBucket, SourceBucket};
+use sensor_common::tables::EventBudget;
+use sensor_common::traffic::TrafficBucket;
+use sensor_common::{capacity, names};
 
-use super::age::Age;
-use super::{Executor, Observation, RelativeNs, World};
+use super::age::{Age, Past};
+use super::mapped::Mapped;
+use super::rules::{Rules, tier_marks};
+use super::{Executor, List, Observation, RelativeNs, SIZES, World, arrays, network_entries};
 
 const BPFFS: &str = "/sys/fs/bpf";
-/// Entries of the tables that are large in production: tests need few, and loading stays quick.
-const ENTRIES: u32 = 4_096;
+/// Not pinned, so it has no name that others share.
+const BUDGET: &str = "BUDGET";
 /// Return values of an XDP program.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -52,18 +59,31 @@ pub struct Kernel {
     settings: Array<MapData, Wire<Settings>>,
     services: Array<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
-    sources: Hash<Address, SourceStats>,
-    connections: Hash<ConnectionKey, Connection>,
-    networks: Hash<Address, NetworkStats>,
-    allow: Trie<AllowRule>,
-    deny: Trie<DenyRule>,
+    traffic: Mapped<TrafficBucket>,
+    half_open: Mapped<HalfOpenBucket>,
+    sources: Mapped<SourceBucket>,
+    networks: Mapped<NetworkBucket>,
+    connections: Mapped<ConnectionBucket>,
+    filter: Mapped<u64>,
+    rules: Mapped<Rule>,
+    hits: Mapped<u64>,
+    allow: Trie<Reference>,
+    deny: Trie<Reference>,
     classes: Hash<ClassKey, ClassRule>,
     tiered: Trie<u32>,
     limits: Array<MapData, Wire<TierLimit>>,
+    budget: PerCpuArray<MapData, Wire<EventBudget>>,
     events: RingBuf<MapData>,
     object: Ebpf,
-    /// When the latest frame ran.
+    /// The rule book, and the words of the filter that it has marked.
+    book: Rules,
+    marked: BTreeSet<usize>,
+    sizes: Sizes,
+    seed: u64,
+    /// When the latest frame ran: not before, and not after.
     latest_ns: u64,
+    latest_end_ns: u64,
+    past: Past,
     on_time: bool,
     pins: Pins,
 }
@@ -98,25 +118,19 @@ impl Kernel {
     /// # Errors
     /// If the object is not there, or the kernel does not take it.
     pub fn load() -> Result<Self> {
-        Self::with_tables(Some(ENTRIES))
+        Self::with_sizes(SIZES)
     }
 
-    /// Loads the program with tables of their real capacity.
+    /// Loads the program with tables of these sizes.
     ///
     /// # Errors
     /// As [`Kernel::load`].
-    pub fn load_full() -> Result<Self> {
-        Self::with_tables(None)
-    }
-
-    fn with_tables(entries: Option<u32>) -> Result<Self> {
+    pub fn with_sizes(sizes: Sizes) -> Result<Self> {
         let pins = Pins::new()?;
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(&pins.0);
-        if let Some(entries) = entries {
-            for name in [names::SOURCES, names::CONNECTIONS, names::NETWORKS] {
-                loader.map_max_entries(name, entries);
-            }
+        for (name, elements) in elements(&sizes) {
+            loader.map_max_entries(name, elements);
         }
         let mut object = loader.load(OBJECT).context("create the maps")?;
         program(&mut object)?.load().context("load the program")?;
@@ -124,20 +138,38 @@ impl Kernel {
             settings: Array::try_from(take(&mut object, names::SETTINGS)?)?,
             services: Array::try_from(take(&mut object, names::SERVICES)?)?,
             counters: PerCpuArray::try_from(take(&mut object, names::COUNTERS)?)?,
-            sources: HashMap::try_from(take(&mut object, names::SOURCES)?)?,
-            connections: HashMap::try_from(take(&mut object, names::CONNECTIONS)?)?,
-            networks: HashMap::try_from(take(&mut object, names::NETWORKS)?)?,
+            traffic: mapped(&mut object, names::TRAFFIC)?,
+            half_open: mapped(&mut object, names::HALF_OPEN)?,
+            sources: mapped(&mut object, names::SOURCES)?,
+            networks: mapped(&mut object, names::NETWORKS)?,
+            connections: mapped(&mut object, names::CONNECTIONS)?,
+            filter: mapped(&mut object, names::FILTER)?,
+            rules: mapped(&mut object, names::RULES)?,
+            hits: mapped(&mut object, names::HITS)?,
             allow: LpmTrie::try_from(take(&mut object, names::ALLOW)?)?,
             deny: LpmTrie::try_from(take(&mut object, names::DENY)?)?,
             classes: HashMap::try_from(take(&mut object, names::CLASSES)?)?,
             tiered: LpmTrie::try_from(take(&mut object, names::TIERED)?)?,
             limits: Array::try_from(take(&mut object, names::LIMITS)?)?,
+            budget: PerCpuArray::try_from(take(&mut object, BUDGET)?)?,
             events: RingBuf::try_from(take(&mut object, names::EVENTS)?)?,
             object,
+            book: Rules::default(),
+            marked: BTreeSet::new(),
+            sizes,
+            seed: 0,
             latest_ns: now_ns(),
+            latest_end_ns: now_ns(),
+            past: Past::default(),
             on_time: true,
             pins,
         })
+    }
+
+    /// How large its tables are.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     /// The loaded program.
@@ -148,55 +180,78 @@ impl Kernel {
         program(&mut self.object)
     }
 
-    /// Key size, value size and capacity of every pinned map, by name.
+    /// What the kernel knows of every pinned map, by name.
     ///
     /// # Errors
     /// If the kernel does not tell.
-    pub fn map_sizes(&self) -> Result<BTreeMap<&'static str, (u32, u32, u32)>> {
-        let sizes = |name: &'static str| -> Result<(&'static str, (u32, u32, u32))> {
-            let info = MapInfo::from_pin(self.pins.0.join(name)).with_context(|| format!("ask for {name}"))?;
-            Ok((name, (info.key_size(), info.value_size(), info.max_entries())))
+    pub fn map_infos(&self) -> Result<BTreeMap<&'static str, MapInfo>> {
+        let info = |name: &'static str| -> Result<(&'static str, MapInfo)> {
+            Ok((name, MapInfo::from_pin(self.pins.0.join(name)).with_context(|| format!("ask for {name}"))?))
         };
-        names::MAPS.iter().map(|name| sizes(name)).collect()
+        names::MAPS.iter().map(|name| info(name)).collect()
     }
 
     fn age(&mut self, ns: i64) {
-        age_hash(&mut self.sources, ns);
-        age_hash(&mut self.connections, ns);
-        age_hash(&mut self.networks, ns);
-        age_hash(&mut self.classes, ns);
-        let rules: Vec<(Key<Wire<Address>>, Wire<DenyRule>)> =
-            self.deny.iter().map(|entry| entry.expect("the trie can be read")).collect();
-        for (key, mut rule) in rules {
-            rule.0.age(ns);
-            self.deny.insert(&key, rule, 0).expect("the entry is there");
+        let step = self.past.step(ns);
+        self.traffic.iter_mut().for_each(|bucket| bucket.age(step));
+        self.half_open.iter_mut().for_each(|bucket| bucket.age(step));
+        self.sources.iter_mut().for_each(|bucket| bucket.age(step));
+        self.networks.iter_mut().for_each(|bucket| bucket.age(step));
+        self.connections.iter_mut().for_each(|bucket| bucket.age(step));
+        self.book.used().for_each(|place| self.rules[index(place)].age(step));
+        for (key, mut rule) in read_hash(&self.classes) {
+            rule.age(step);
+            self.classes.insert(Wire(key), Wire(rule), 0).expect("the entry is there");
+        }
+        let mut budgets = self.budget.get(&0, 0).expect("it has one element").to_vec();
+        budgets.iter_mut().for_each(|budget| budget.0.age(step));
+        self.write_budgets(budgets).expect("as many as were read");
+    }
+
+    fn write_budgets(&mut self, budgets: Vec<Wire<EventBudget>>) -> Result<()> {
+        Ok(self.budget.set(0, PerCpuValues::try_from(budgets)?, 0)?)
+    }
+
+    fn at(&self, relative: RelativeNs) -> u64 {
+        self.latest_ns.saturating_add_signed(relative)
+    }
+
+    fn mark(&mut self, marks: &[(u32, u64)]) {
+        for (word, bits) in marks {
+            self.filter[index(*word)] |= bits;
+            self.marked.insert(index(*word));
+        }
+    }
+
+    fn trie(&mut self, list: List) -> &mut Trie<Reference> {
+        match list {
+            List::Allow => &mut self.allow,
+            List::Deny => &mut self.deny,
         }
     }
 
     fn fill(&mut self, world: &World) -> Result<()> {
-        let start = now_ns();
-        let at = |relative: RelativeNs| start.saturating_add_signed(relative);
-        for prefix in &world.allow {
-            self.allow.insert(&trie_key(prefix), Wire(AllowRule { hits: 0 }), 0)?;
-        }
-        for (prefix, expires) in &world.deny {
-            let rule = DenyRule { expires_ns: at(*expires), hits: 0, last_hit_ns: 0 };
-            self.deny.insert(&trie_key(prefix), Wire(rule), 0)?;
+        anyhow::ensure!(world.settings.sizes == self.sizes, "a world of other sizes: load the program with them");
+        self.seed = world.settings.seed;
+        self.latest_ns = now_ns();
+        self.latest_end_ns = self.latest_ns;
+        for (list, prefix, ends) in world.rules() {
+            let place = self.book.fresh();
+            self.add_rule(list, &prefix, place, ends);
         }
         for (prefix, tier) in &world.tiers {
             self.tiered.insert(&trie_key(prefix), Wire(*tier), 0)?;
+            self.mark(&tier_marks(prefix, self.seed));
         }
         for (tier, limit) in &world.limits {
             self.limits.set(*tier, Wire(*limit), 0)?;
         }
         for terms in &world.classes {
-            let (expires_ns, newer_than_ns) = (at(terms.expires), at(terms.newer_than));
-            let rule = ClassRule { expires_ns, newer_than_ns, hits: 0, passed: 0 };
+            let rule = terms.rule(|relative| self.at(relative));
             self.classes.insert(Wire(terms.key), Wire(rule), 0)?;
         }
-        for (network, since) in &world.networks {
-            let stats = NetworkStats { first_seen_ns: at(*since), last_seen_ns: at(*since) };
-            self.networks.insert(Wire(*network), Wire(stats), 0)?;
+        for (place, bucket) in network_entries(world, |relative| self.at(relative)) {
+            self.networks[place] = bucket;
         }
         let mut words = vec![0u64; self.services.len() as usize];
         for port in &world.services {
@@ -207,16 +262,26 @@ impl Kernel {
                 self.services.set(index, word, 0)?;
             }
         }
-        self.settings.set(0, Wire(world.settings), 0)?;
-        self.latest_ns = start;
-        Ok(())
+        Ok(self.settings.set(0, Wire(world.settings), 0)?)
     }
 
     fn clear(&mut self) -> Result<()> {
-        clear_hash(&mut self.sources)?;
-        clear_hash(&mut self.connections)?;
-        clear_hash(&mut self.networks)?;
-        clear_hash(&mut self.classes)?;
+        self.traffic.fill(Plain::zeroed());
+        self.half_open.fill(Plain::zeroed());
+        self.sources.fill(Plain::zeroed());
+        self.networks.fill(Plain::zeroed());
+        self.connections.fill(Plain::zeroed());
+        for place in self.book.used() {
+            self.rules[index(place)] = Plain::zeroed();
+            (0..self.sizes.regions).for_each(|region| self.hits[hit_index(region, place)] = 0);
+        }
+        self.book = Rules::default();
+        for word in std::mem::take(&mut self.marked) {
+            self.filter[word] = 0;
+        }
+        for key in read_hash(&self.classes).keys() {
+            self.classes.remove(&Wire(*key))?;
+        }
         clear_trie(&mut self.allow)?;
         clear_trie(&mut self.deny)?;
         clear_trie(&mut self.tiered)?;
@@ -230,6 +295,8 @@ impl Kernel {
                 self.counters.set(index, PerCpuValues::try_from(vec![0; values.len()])?, 0)?;
             }
         }
+        let cpus = self.budget.get(&0, 0)?.len();
+        self.write_budgets(vec![Wire(Plain::zeroed()); cpus])?;
         while self.events.next().is_some() {}
         Ok(())
     }
@@ -248,23 +315,28 @@ impl Executor for Kernel {
 
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = i64::try_from(after.as_nanos()).expect("tests last less than centuries");
-        // Time that really passed counts; what is missing is made up by ageing.
-        let passed = i64::try_from(now_ns().saturating_sub(self.latest_ns)).expect("short");
-        let shift = if (after - passed).abs() > DRIFT_NS { after - passed } else { 0 };
+        // Time that really passed counts; what is missing is made up by ageing, and so is what is too much: but no
+        // frame may come before the one before it.
+        let now = now_ns();
+        let passed = between(self.latest_ns, now);
+        let shift = (after - passed).max(-between(self.latest_end_ns, now));
+        let shift = if shift.abs() > DRIFT_NS { shift } else { 0 };
         if shift != 0 {
             self.age(shift);
         }
         let started = now_ns();
-        let elapsed = i64::try_from(started.saturating_sub(self.latest_ns)).expect("short");
+        let elapsed = between(self.latest_ns, started);
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let result = program(&mut self.object)
             .and_then(|program| program.test_run(options).map_err(Into::into))
             .unwrap_or_else(|error| panic!("test run of {} bytes: {error:#}", frame.len()));
-        let lag = elapsed + shift - after + i64::try_from(now_ns().saturating_sub(started)).expect("short");
+        let ended = now_ns();
+        let lag = elapsed + shift - after + between(started, ended);
         if lag > STALL_NS {
             self.on_time = false;
         }
         self.latest_ns = started;
+        self.latest_end_ns = ended;
         match result.return_value {
             XDP_DROP => true,
             XDP_PASS => false,
@@ -277,12 +349,14 @@ impl Executor for Kernel {
         while let Some(record) = self.events.next() {
             events.push(ConnectionEvent::from_bytes(&record).expect("a whole record"));
         }
+        let hits = |place| (0..self.sizes.regions).map(|region| self.hits[hit_index(region, place)]).sum();
         let mut observation = Observation {
-            sources: read_hash(&self.sources),
-            networks: read_hash(&self.networks),
-            connections: read_hash(&self.connections),
-            allow: read_trie(&self.allow),
-            deny: read_trie(&self.deny),
+            sources: arrays::sources(&self.traffic, &self.sources),
+            networks: arrays::networks(&self.networks),
+            attempts: arrays::attempts(&self.half_open),
+            connections: arrays::connections(&self.connections),
+            allow: self.book.hits(List::Allow, hits),
+            deny: self.book.hits(List::Deny, hits),
             classes: read_hash(&self.classes),
             events,
             ..Observation::default()
@@ -297,6 +371,27 @@ impl Executor for Kernel {
         observation
     }
 
+    fn set_cpu(&mut self, cpu: u32) {
+        let mut set = CpuSet::new();
+        set.set(index(cpu)).expect("a CPU that sets have");
+        // The test run happens where its caller is.
+        sched_setaffinity(Pid::from_raw(0), &set).expect("a CPU of this machine");
+    }
+
+    fn add_rule(&mut self, list: List, prefix: &Prefix, place: u32, ends: Option<RelativeNs>) {
+        let expires_ns = ends.map_or(u64::MAX, |ends| self.at(ends));
+        let entry = self.book.enter(list, prefix, place, expires_ns, self.seed);
+        self.rules[index(place)] = entry.rule;
+        self.mark(&entry.marks);
+        self.trie(list).insert(&trie_key(prefix), Wire(entry.reference), 0).expect("the trie has room");
+    }
+
+    fn remove_rule(&mut self, list: List, prefix: &Prefix) {
+        let (place, free) = self.book.leave(list, prefix);
+        self.trie(list).remove(&trie_key(prefix)).expect("the rule is in its trie");
+        self.rules[index(place)] = free;
+    }
+
     fn on_time(&self) -> bool {
         self.on_time
     }
@@ -305,6 +400,11 @@ impl Executor for Kernel {
 fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock can be read");
     u64::try_from(Duration::from(now).as_nanos()).expect("up for less than centuries")
+}
+
+/// Nanoseconds from one time to a later one.
+fn between(earlier: u64, later: u64) -> i64 {
+    i64::try_from(later.saturating_sub(earlier)).expect("tests last less than centuries")
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp> {
@@ -320,34 +420,37 @@ fn trie_key(prefix: &Prefix) -> Key<Wire<Address>> {
     Key::new(prefix.bits, Wire(prefix.address))
 }
 
+/// Elements of every array whose size is chosen at start.
+fn elements(sizes: &Sizes) -> [(&'static str, u32); 6] {
+    let elements = sizes.elements();
+    [
+        (names::TRAFFIC, elements.traffic),
+        (names::HALF_OPEN, elements.half_open),
+        (names::SOURCES, elements.sources),
+        (names::NETWORKS, elements.networks),
+        (names::CONNECTIONS, elements.connections),
+        (names::HITS, elements.hits),
+    ]
+}
+
+fn mapped<T: Plain>(object: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+    Mapped::new(take(object, name)?, name)
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).expect("fits into memory")
+}
+
+fn hit_index(region: u32, place: u32) -> usize {
+    index(region * capacity::RULES + place)
+}
+
 fn read_hash<K: Plain + Ord, V: Plain>(map: &Hash<K, V>) -> BTreeMap<K, V> {
     map.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0)).expect("the map can be read")).collect()
 }
 
-fn read_trie<V: Plain>(map: &Trie<V>) -> BTreeMap<Prefix, V> {
-    map.iter()
-        .map(|entry| entry.expect("the trie can be read"))
-        .map(|(key, value)| (Prefix { bits: key.prefix_len(), address: key.data().0 }, value.0))
-        .collect()
-}
-
-fn age_hash<K: Plain + Ord, V: Plain + Age>(map: &mut Hash<K, V>, ns: i64) {
-    for (key, mut value) in read_hash(map) {
-        value.age(ns);
-        map.insert(Wire(key), Wire(value), 0).expect("the entry is there");
-    }
-}
-
-fn clear_hash<K: Plain + Ord, V: Plain>(map: &mut Hash<K, V>) -> Result<()> {
-    for key in read_hash(map).keys() {
-        map.remove(&Wire(*key))?;
-    }
-    Ok(())
-}
-
 fn clear_trie<V: Plain>(map: &mut Trie<V>) -> Result<()> {
-    for key in read_trie(map).keys() {
-        map.remove(&trie_key(key))?;
-    }
+    let keys: Vec<_> = map.keys().collect::<std::result::Result<_, _>>()?;
+    keys.iter().try_for_each(|key| map.remove(key))?;
     Ok(())
 }

@@ -5,12 +5,18 @@
 //! instead of waited for.
 
 mod age;
+mod arrays;
+pub mod both;
 pub mod capture;
 pub mod conversation;
 pub mod expect;
 pub mod given;
 pub mod host;
 pub mod kernel;
+mod mapped;
+mod memory;
+mod rules;
+mod source;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,12 +26,21 @@ use sensor_common::address::{Address, Prefix};
 use sensor_common::connection::{Connection, ConnectionKey};
 use sensor_common::counter::Counter;
 use sensor_common::event::{ConnectionEvent, UNKNOWN_US};
-use sensor_common::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
-use sensor_common::settings::Settings;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::rule::{ClassKey, ClassRule, TierLimit};
+use sensor_common::settings::{Settings, Sizes};
+use sensor_common::plain::Plain as _;
+use sensor_common::seat::FREE;
+use sensor_common::stats::{NetworkBucket, NetworkStats, network_bucket};
+
+pub use self::rules::List;
+pub use self::source::Source;
 
 /// The shortest frame that the kernel's test run takes, bytes: an Ethernet header.
 pub const KERNEL_FRAME_MIN: usize = 14;
+
+/// Small tables, and one part of them for all CPUs: a test may be moved from one to the other.
+pub const SIZES: Sizes =
+    Sizes { regions: 1, traffic: 64, half_open: 64, sources: 64, networks: 64, connections: 32 };
 
 /// Nanoseconds relative to the start of the test: negative ones have passed.
 pub type RelativeNs = i64;
@@ -37,6 +52,13 @@ pub struct ClassTerms {
     pub expires: RelativeNs,
     /// Networks first seen before are old.
     pub newer_than: RelativeNs,
+}
+
+impl ClassTerms {
+    /// The rule, given what a relative time is.
+    fn rule(&self, at: impl Fn(RelativeNs) -> u64) -> ClassRule {
+        ClassRule { expires_ns: at(self.expires), newer_than_ns: at(self.newer_than), hits: 0, passed: 0 }
+    }
 }
 
 /// What a test starts from.
@@ -67,6 +89,9 @@ impl Default for World {
                 enforce: 1,
                 relay_gap_us: 25_000,
                 relay_gap_rtt_percent: 25,
+                events_per_s: 1_000_000,
+                reserved: 0,
+                sizes: SIZES,
             },
             services: vec![crate::lab::address::TLS_PORT, crate::lab::address::PLAIN_PORT],
             allow: Vec::new(),
@@ -79,16 +104,50 @@ impl Default for World {
     }
 }
 
+impl World {
+    /// Its prefix rules, and when each ends.
+    fn rules(&self) -> impl Iterator<Item = (List, Prefix, Option<RelativeNs>)> {
+        let allow = self.allow.iter().map(|prefix| (List::Allow, *prefix, None));
+        allow.chain(self.deny.iter().map(|(prefix, ends)| (List::Deny, *prefix, Some(*ends))))
+    }
+}
+
+/// The networks that a world knows, bucket by bucket.
+fn network_entries(world: &World, at: impl Fn(RelativeNs) -> u64) -> BTreeMap<usize, NetworkBucket> {
+    let mut buckets: BTreeMap<usize, NetworkBucket> = BTreeMap::new();
+    for (network, since) in &world.networks {
+        let key = network.key();
+        let index = usize::try_from(network_bucket(&world.settings, key)).expect("fits into memory");
+        let bucket = buckets.entry(index).or_insert_with(NetworkBucket::zeroed);
+        let way = bucket.keys.iter().position(|known| *known == FREE).expect("few networks of a test share a bucket");
+        bucket.keys[way] = key;
+        bucket.records[way] = NetworkStats { first_seen_ns: at(*since), last_seen_ns: at(*since) };
+    }
+    buckets
+}
+
+/// A connection attempt that waits for its handshake's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub isn: u32,
+    /// When the SYN came: monotonic microseconds, modulo 2^32.
+    pub started_us: u32,
+}
+
 /// Everything that can be read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// Counters that moved.
     pub counters: BTreeMap<Counter, u64>,
-    pub sources: BTreeMap<Address, SourceStats>,
+    pub sources: BTreeMap<Address, Source>,
     pub networks: BTreeMap<Address, NetworkStats>,
+    /// By tag, see [`sensor_common::half_open::tag`].
+    pub attempts: BTreeMap<u64, Attempt>,
     pub connections: BTreeMap<ConnectionKey, Connection>,
-    pub allow: BTreeMap<Prefix, AllowRule>,
-    pub deny: BTreeMap<Prefix, DenyRule>,
+    /// Frames that allowed prefixes matched.
+    pub allow: BTreeMap<Prefix, u64>,
+    /// Frames that denied prefixes matched.
+    pub deny: BTreeMap<Prefix, u64>,
     pub classes: BTreeMap<ClassKey, ClassRule>,
     pub events: Vec<ConnectionEvent>,
 }
@@ -106,6 +165,16 @@ pub trait Executor {
 
     /// Reads everything back; events only once.
     fn observe(&mut self) -> Observation;
+
+    /// Runs what follows on this CPU.
+    fn set_cpu(&mut self, cpu: u32);
+
+    /// Puts a rule in force, at a place of the rule table that no rule in force has. `ends` counts from the latest
+    /// frame; without it the rule does not end.
+    fn add_rule(&mut self, list: List, prefix: &Prefix, place: u32, ends: Option<RelativeNs>);
+
+    /// Takes a rule back. Its place is free; the filter keeps its bits.
+    fn remove_rule(&mut self, list: List, prefix: &Prefix);
 
     /// Whether virtual time was kept: on a busy machine the kernel's clock may have run away, and the test must be
     /// run again.
@@ -125,23 +194,24 @@ impl Observation {
                 *us = us.saturating_add(grain_us / 2) / grain_us;
             }
         };
-        for stats in self.sources.values_mut() {
+        for source in self.sources.values_mut() {
+            source.last_tick = u32::from(source.last_tick != 0);
+            let record = &mut source.record;
             for ns in [
-                &mut stats.first_seen_ns,
-                &mut stats.last_seen_ns,
-                &mut stats.second_start_ns,
-                &mut stats.minute_start_ns,
+                &mut record.first_seen_ns,
+                &mut record.last_seen_ns,
+                &mut record.second_start_ns,
+                &mut record.minute_start_ns,
             ] {
                 time(ns);
             }
         }
+        for attempt in self.attempts.values_mut() {
+            attempt.started_us = 0;
+        }
         for stats in self.networks.values_mut() {
             time(&mut stats.first_seen_ns);
             time(&mut stats.last_seen_ns);
-        }
-        for rule in self.deny.values_mut() {
-            time(&mut rule.expires_ns);
-            time(&mut rule.last_hit_ns);
         }
         for rule in self.classes.values_mut() {
             time(&mut rule.expires_ns);
