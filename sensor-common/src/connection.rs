@@ -33,33 +33,48 @@ plain! {
 
     /// State of one connection. Only ingress segments are seen; the server's side is inferred from acknowledgements.
     /// Times are monotonic nanoseconds.
+    ///
+    /// What every segment reads or writes comes first and fills one cache line.
     pub struct Connection {
+        /// When the latest segment came.
+        pub last_seen_ns: u64,
+        /// The connection's payload is refused until then; 0: it is not.
+        pub refused_until_ns: u64,
+        /// New payload bytes from the client.
+        pub bytes: u64,
+        /// Next sequence number expected from the client.
+        pub next_seq: u32,
+        /// Highest acknowledgement number of the client: the server's bytes that arrived.
+        pub ack: u32,
+        /// See [`crate::event::flag`].
+        pub flags: u32,
+        /// Acknowledgement number when the last request was counted.
+        pub counted_ack: u32,
+        /// Requests counted.
+        pub requests: u32,
+        /// Acknowledgement number of the first payload; what goes beyond it acknowledges the server's flight.
+        pub hello_ack: u32,
+        /// Client's initial sequence number.
+        pub isn: u32,
+        /// Requests found in the segment at hand.
+        pub found: u32,
+        /// Which side of the handshake: see [`stage`].
+        pub stage: u8,
+        /// See [`crate::event::protocol`].
+        pub protocol: u8,
+        /// Why payload is refused: the index of a drop counter.
+        pub refused_by: u8,
+        pub reserved: [u8; 5],
         /// When the SYN came.
         pub started_ns: u64,
         /// When the handshake was completed; 0: not yet.
         pub established_ns: u64,
         /// When the first pure acknowledgement of the server's flight came; 0: not yet.
         pub flight_ack_ns: u64,
-        /// The connection's payload is refused until then; 0: it is not.
-        pub refused_until_ns: u64,
-        /// When the latest segment came.
-        pub last_seen_ns: u64,
         /// Shape of the client software; 0: unknown.
         pub fingerprint: u64,
         /// Secret that seeds the fingerprint, as it was when the connection began.
         pub seed: u64,
-        /// New payload bytes from the client.
-        pub bytes: u64,
-        /// Client's initial sequence number.
-        pub isn: u32,
-        /// Next sequence number expected from the client.
-        pub next_seq: u32,
-        /// Acknowledgement number of the first payload; what goes beyond it acknowledges the server's flight.
-        pub hello_ack: u32,
-        /// Highest acknowledgement number of the client: the server's bytes that arrived.
-        pub ack: u32,
-        /// Acknowledgement number when the last request was counted.
-        pub counted_ack: u32,
         /// Sender timestamp of the handshake's acknowledgement.
         pub established_tsval: u32,
         /// Sender timestamp of the first pure acknowledgement of the server's flight.
@@ -69,22 +84,10 @@ plain! {
         pub hello_gap_us: u32,
         /// See [`crate::event::ConnectionEvent::flight_gap_us`].
         pub flight_gap_us: u32,
-        /// Requests counted.
-        pub requests: u32,
-        /// See [`crate::event::flag`].
-        pub flags: u32,
         /// Position of the parser in the segment at hand, and that segment's end.
         pub position: u32,
         pub end: u32,
-        /// Requests found in the segment at hand.
-        pub found: u32,
-        /// Which side of the handshake: see [`stage`].
-        pub stage: u8,
-        /// See [`crate::event::protocol`].
-        pub protocol: u8,
-        /// Why payload is refused: the index of a drop counter.
-        pub refused_by: u8,
-        pub reserved: [u8; 1],
+        pub padding: u32,
         pub hello: Hello,
         pub records: Records,
         pub http: Http,
@@ -163,34 +166,37 @@ pub mod stage {
 
 /// A connection of which nothing is known.
 pub static EMPTY: Connection = Connection {
+    last_seen_ns: 0,
+    refused_until_ns: 0,
+    bytes: 0,
+    next_seq: 0,
+    ack: 0,
+    flags: 0,
+    counted_ack: 0,
+    requests: 0,
+    hello_ack: 0,
+    isn: 0,
+    found: 0,
+    stage: stage::SYN,
+    protocol: crate::event::protocol::NONE,
+    refused_by: 0,
+    reserved: [0; 5],
     started_ns: 0,
     established_ns: 0,
     flight_ack_ns: 0,
-    refused_until_ns: 0,
-    last_seen_ns: 0,
     fingerprint: 0,
     seed: 0,
-    bytes: 0,
-    isn: 0,
-    next_seq: 0,
-    hello_ack: 0,
-    ack: 0,
-    counted_ack: 0,
     established_tsval: 0,
     flight_ack_tsval: 0,
     rtt_us: 0,
     hello_gap_us: crate::event::UNKNOWN_US,
     flight_gap_us: crate::event::UNKNOWN_US,
-    requests: 0,
-    flags: 0,
     position: 0,
     end: 0,
-    found: 0,
-    stage: stage::SYN,
-    protocol: crate::event::protocol::NONE,
-    refused_by: 0,
-    reserved: [0; 1],
+    padding: 0,
     hello: Hello::NEW,
     records: Records::NEW,
     http: Http::NEW,
 };
+
+const _: () = assert!(size_of::<Connection>().is_multiple_of(64), "a record begins at a cache line");

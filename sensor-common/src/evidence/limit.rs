@@ -6,7 +6,7 @@ use crate::counter::Counter;
 use crate::event::{flag, protocol};
 use crate::path::DropReason;
 use crate::listing;
-use crate::rule::{ClassKey, TierLimit};
+use crate::rule::{ClassKey, EARLY_NS, TierLimit};
 use crate::tables::Tables;
 
 /// One second and one minute, the windows of the per-source limits, nanoseconds.
@@ -68,7 +68,8 @@ fn hold<T: Tables>(
     reason: DropReason,
 ) -> Option<DropReason> {
     if context.settings.enforce != 0 {
-        connection.refused_until_ns = until_ns;
+        // Frames may be judged by a clock that is behind.
+        connection.refused_until_ns = until_ns.saturating_sub(EARLY_NS);
         connection.refused_by = reason.code();
         connection.flags |= flag::REFUSED;
     }

@@ -63,7 +63,7 @@ pub(crate) fn track<T: Tables>(
         }
         return handshake::attempted(tables, settings, segment);
     }
-    match place::find(tables, settings, &segment.tuple, tag) {
+    match place::glance(tables, settings, tag) {
         Some(connection) if segment.is_bare_ack() && connection.stage == stage::DONE && is_open(segment, connection) => {
             connection.last_seen_ns = segment.now_ns;
             if is_current(segment, connection) {
@@ -126,7 +126,7 @@ fn advance<T: Tables>(
 }
 
 /// A segment of a connection whose record is there.
-#[inline(never)]
+#[inline(always)]
 fn follow<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     connection.last_seen_ns = context.segment.now_ns;
     if context.segment.has_rst() {

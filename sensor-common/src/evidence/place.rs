@@ -28,6 +28,14 @@ const TIME: u64 = OPEN - 1;
 /// Above every worth.
 const ANY: u64 = 1 << 60;
 
+/// The record at a tag, whose owner is very likely the connection of that tag: enough to note that it is there.
+#[inline(always)]
+pub(super) fn glance<'a, T: Tables>(tables: &'a T, settings: &Settings, tag: u64) -> Option<&'a mut Connection> {
+    let bucket = tables.connections(connection_index(settings, tag))?;
+    let way = seat::find(&bucket.tags, tag)?;
+    Some(&mut bucket.records[way])
+}
+
 /// The record of a connection.
 #[inline(always)]
 pub(super) fn find<'a, T: Tables>(
