@@ -86,6 +86,20 @@ pub(super) fn gauges<const N: usize>(
     gauges
 }
 
+/// As [`gauges`], of bytes; the unit ends their name.
+pub(super) fn bytes<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Whole; N] {
+    let family = Family::<Label, Whole>::default();
+    let gauges = values.map(|value| family.get_or_create_owned(&[(label, value)]));
+    registry.register_with_unit(name, help, Unit::Bytes, family);
+    gauges
+}
+
 /// Registers a gauge.
 pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Whole {
     let gauge = Whole::default();
