@@ -50,7 +50,8 @@ pub struct Metrics {
     sources_evicted: Total,
     entries: [Whole; TABLES.len()],
     capacity: [Whole; TABLES.len()],
-    memory: [Whole; 2],
+    kernel_memory: Whole,
+    mirror_memory: Whole,
     campaigns: [Whole; 2],
     campaigns_opened: Total,
     rules: [Whole; 3],
@@ -85,8 +86,8 @@ impl Metrics {
         let sources_evicted = Total::register(r, "sources_evicted", "Sources forgotten for new ones");
         let entries = gauges(r, "map_entries", "Entries of each bounded table", "map", TABLES);
         let capacity = gauges(r, "map_capacity", "Entries each bounded table can hold", "map", TABLES);
-        let help = "Memory of the kernel's tables, and the most that the daemon's totals of sources may take";
-        let memory = bytes(r, "memory", help, "of", ["kernel_tables", "mirror"]);
+        let kernel_memory = bytes(r, "kernel_memory", "Memory of the kernel's tables");
+        let mirror_memory = bytes(r, "mirror_memory", "Most memory that the daemon's totals of sources may take");
         let campaigns = gauges(r, "campaigns", "Campaigns known, by state", "state", ["open", "closed"]);
         let campaigns_opened = Total::register(r, "campaigns_opened", "Campaigns raised");
         let rules = gauges(r, "rules", "Rules in the kernel, by kind", "kind", ["allow", "deny", "class"]);
@@ -118,7 +119,8 @@ impl Metrics {
             sources_evicted,
             entries,
             capacity,
-            memory,
+            kernel_memory,
+            mirror_memory,
             campaigns,
             campaigns_opened,
             rules,
@@ -142,7 +144,8 @@ impl Metrics {
         self.kernel.follow(counters);
         self.sources_tracked.set(tables.sources.entries);
         self.sources_evicted.follow(sources_evicted);
-        set(&self.memory, [tick.kernel_memory_bytes, tick.mirror_memory_bytes]);
+        self.kernel_memory.set(tick.kernel_memory_bytes);
+        self.mirror_memory.set(tick.mirror_memory_bytes);
         let fills = fills(tables);
         for ((fill, entries), capacity) in fills.iter().zip(&self.entries).zip(&self.capacity) {
             entries.set(fill.entries);

@@ -86,20 +86,6 @@ pub(super) fn gauges<const N: usize>(
     gauges
 }
 
-/// As [`gauges`], of bytes; the unit ends their name.
-pub(super) fn bytes<const N: usize>(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    values: [&'static str; N],
-) -> [Whole; N] {
-    let family = Family::<Label, Whole>::default();
-    let gauges = values.map(|value| family.get_or_create_owned(&[(label, value)]));
-    registry.register_with_unit(name, help, Unit::Bytes, family);
-    gauges
-}
-
 /// Registers a gauge.
 pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Whole {
     let gauge = Whole::default();
@@ -111,6 +97,13 @@ pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Whole {
 pub(super) fn seconds(registry: &mut Registry, name: &str, help: &str) -> Whole {
     let gauge = Whole::default();
     registry.register_with_unit(name, help, Unit::Seconds, gauge.clone());
+    gauge
+}
+
+/// Registers a gauge of bytes; the unit ends its name.
+pub(super) fn bytes(registry: &mut Registry, name: &str, help: &str) -> Whole {
+    let gauge = Whole::default();
+    registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
     gauge
 }
 

@@ -98,9 +98,9 @@ fn health(page: &mut String, status: &Status, paint: Paint) {
     line(page, "lost", &paint.text(tone, &lost));
     line(page, "not read", &format!("frames passed unread: {}", counts(&status.rejects, "none")));
     line(page, "no evidence", &format!("connections: {}", counts(&status.unknown, "none")));
-    for (name, fill) in &status.tables {
-        line(page, &format!("  {name}"), &format!("{} of {} places", grouped(fill.used), grouped(fill.capacity)));
-    }
+    let fills = status.tables.iter();
+    let fills = fills.map(|(name, fill)| format!("{name} {} of {}", grouped(fill.used), grouped(fill.capacity)));
+    line(page, "tables", &fills.collect::<Vec<_>>().join(", "));
     let memory = format!(
         "kernel tables {}, running totals up to {}",
         bytes(status.kernel_memory_bytes as f64),
