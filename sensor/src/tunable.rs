@@ -107,6 +107,8 @@ tunables! {
         "Innocent connections that automatic rules may be expected to refuse within ten minutes; beyond it no further rule is made.";
     heavy_source_ttl_s = 300, 5..=86400, "seconds",
         "Life of a rule against a source over its tier's limits.";
+    events_per_s = 100000, 100..=10000000, "records per second and CPU",
+        "Connection records that each CPU may send to the daemon; beyond it a fair sample is sent and the rest counted as shed.";
     sources_max = 200000, 1000..=2000000, "sources",
         "Sources whose windows the daemon keeps; the least recently seen is forgotten for a new one.";
     networks_max = 1000000, 1000..=10000000, "networks",

@@ -62,6 +62,8 @@ fn status_tells_the_worst_first() {
         "lost        events 17",
         "not read    frames passed unread: none",
         "no evidence connections: none",
+        "tables      connections 12 of 131,072, records 34 of 262,144",
+        "memory      kernel tables 160.0 MiB, running totals up to 48.0 MiB",
         "tick        0.0 ms",
         "config      /etc/sensor/sensor.toml",
         "            REJECTED, the former one is in force: unknown key `colour`",

@@ -31,6 +31,10 @@ fn busy(counters: &[u64]) -> Tick<'_> {
         counters,
         tables: Tables {
             sources: fill(101),
+            records: fill(109),
+            connections: fill(110),
+            attempts: fill(111),
+            networks: fill(112),
             allow: fill(102),
             deny: fill(103),
             classes: fill(104),
@@ -40,6 +44,8 @@ fn busy(counters: &[u64]) -> Tick<'_> {
             engine_cohorts: fill(108),
         },
         sources_evicted: 201,
+        kernel_memory_bytes: 214,
+        mirror_memory_bytes: 215,
         campaigns: Campaigns { open: 202, closed: 203, opened: 204 },
         rules: Rules { allow: 205, deny: 206, class: 207 },
         tick_s: 0.02,
@@ -96,6 +102,12 @@ fn every_fact_of_a_tick_arrives() {
     let denied = counters[Counter::DropDeny.index() as usize] + counters[Counter::WouldDropDeny.index() as usize];
     for (name, expected) in [
         ("sensor_map_entries{map=\"deny\"}", 103),
+        ("sensor_map_entries{map=\"records\"}", 109),
+        ("sensor_map_entries{map=\"connections\"}", 110),
+        ("sensor_map_entries{map=\"attempts\"}", 111),
+        ("sensor_map_capacity{map=\"networks\"}", 1112),
+        ("sensor_kernel_memory_bytes", 214),
+        ("sensor_mirror_memory_bytes", 215),
         ("sensor_map_capacity{map=\"deny\"}", 1103),
         ("sensor_map_entries{map=\"engine_cohorts\"}", 108),
         ("sensor_map_entries{map=\"tiered\"}", 105),

@@ -11,10 +11,11 @@ use sensor_common::capacity;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, DEFAULT_BPFFS, DEFAULT_METRICS, DEFAULT_SERVICES, sorted};
+use super::{Config, DEFAULT_BPFFS, DEFAULT_METRICS, DEFAULT_SERVICES, capacity as sizes, sorted};
 use crate::cli::run::LogFormat;
 use crate::control::protocol::DEFAULT_SOCKET;
 use crate::engine::tier::{Tier, Tiers};
+use crate::kernel::size::Capacity;
 use crate::kernel::xdp::ModeChoice;
 use crate::tunable::{TunableError, Tunables};
 
@@ -41,6 +42,7 @@ struct File {
     state_dir: Option<PathBuf>,
     bpffs: Option<PathBuf>,
     log_format: Option<Log>,
+    capacity: BTreeMap<Spanned<String>, Spanned<i64>>,
     tunables: BTreeMap<Spanned<String>, Spanned<i64>>,
     tier: Vec<Spanned<Tier>>,
 }
@@ -95,6 +97,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Fault> {
         allow,
         tiers: tiers(text, file.tier)?,
         tunables: tuned(text, &file.tunables)?,
+        capacity: sized(text, &file.capacity)?,
         metrics,
         metrics_public: file.metrics_public,
         socket: file.socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
@@ -184,6 +187,15 @@ fn tuned(text: &str, given: &BTreeMap<Spanned<String>, Spanned<i64>>) -> Result<
         })?;
     }
     Ok(tunables)
+}
+
+fn sized(text: &str, given: &BTreeMap<Spanned<String>, Spanned<i64>>) -> Result<Capacity, Fault> {
+    let mut capacity = Capacity::default();
+    for (name, value) in given {
+        sizes::set(&mut capacity, name.get_ref(), *value.get_ref())
+            .map_err(|fault| Fault { line: Some(line(text, name.span().start)), text: fault })?;
+    }
+    Ok(capacity)
 }
 
 fn tiers(text: &str, given: Vec<Spanned<Tier>>) -> Result<Tiers, Fault> {

@@ -3,6 +3,7 @@
 //! `run`, `check-config` and `reload` all come through [`Config::load`] or [`Config::read`]. What is wrong is said with
 //! file, line, key and what is allowed; nothing is guessed.
 
+mod capacity;
 mod file;
 
 use std::fs;
@@ -14,6 +15,7 @@ use sensor_common::address::Prefix;
 use crate::cli::run::{LogFormat, ModeFlag, RunOptions};
 use crate::engine::tier::Tiers;
 use crate::exit::{Code, Failure};
+use crate::kernel::size::Capacity;
 use crate::kernel::xdp::ModeChoice;
 use crate::tunable::{ROWS, Tunables};
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub allow: Vec<Prefix>,
     pub tiers: Tiers,
     pub tunables: Tunables,
+    /// Entries of the kernel's tables.
+    pub capacity: Capacity,
     /// Where metrics are served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// Whether metrics may be served on an address that others can reach.
@@ -173,6 +177,7 @@ impl Config {
             ("state_dir", self.state_dir != new.state_dir),
             ("bpffs", self.bpffs != new.bpffs),
             ("log_format", self.log_format != new.log_format),
+            ("capacity", self.capacity != new.capacity),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Config, DEFAULT_METRICS, DEFAULT_SERVICES, retuned};
 use crate::cli::run::RunOptions;
 use crate::exit::Code;
+use crate::kernel::size::Capacity;
 use crate::kernel::xdp::ModeChoice;
 use crate::tunable::Tunables;
 
@@ -27,6 +28,7 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.state_dir, Path::new("/var/lib/sensor"));
     assert_eq!(config.bpffs, Path::new("/sys/fs/bpf"));
     assert_eq!(config.tunables, Tunables::default());
+    assert_eq!(config.capacity, Capacity::default());
     assert!(config.allow.is_empty());
 }
 
@@ -44,6 +46,11 @@ socket = "/tmp/s.sock"
 state_dir = "/tmp/state"
 bpffs = "/tmp/bpf"
 log_format = "json"
+[capacity]
+sources = 2000000
+records = 4096
+connections = 8192
+networks = 16384
 [tunables]
 relay_gap_ms = 30
 [[tier]]
@@ -62,6 +69,8 @@ connections_per_s = 50
     assert_eq!(allow, ["192.0.2.1/32", "2001:db8::/48"]);
     assert_eq!(config.metrics.map(|address| address.to_string()).as_deref(), Some("[::1]:9000"));
     assert_eq!(config.tunables.relay_gap_ms, 30);
+    let Capacity { sources, records, connections, networks } = config.capacity;
+    assert_eq!((sources, records, connections, networks), (2_000_000, 4_096, 8_192, 16_384));
     assert_eq!(config.tiers.all().len(), 2);
 }
 
@@ -79,7 +88,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "unknown key",
         "enforce = true\ninterfaces = \"eth0\"\n",
         "s.toml:2: unknown key `interfaces`, expected one of `interface`, `mode`, `enforce`, `services`, `allow`, \
-         `metrics`, `metrics_public`, `socket`, `state_dir`, `bpffs`, `log_format`, `tunables`, `tier`",
+         `metrics`, `metrics_public`, `socket`, `state_dir`, `bpffs`, `log_format`, `capacity`, `tunables`, `tier`",
     ),
     ("wrong type", "\nenforce = \"yes\"\n", "s.toml:2: enforce: invalid type: string \"yes\", expected a boolean"),
     (
@@ -137,6 +146,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "tunable of another type",
         "[tunables]\nrelay_gap_ms = \"30\"\n",
         "s.toml:2: tunables.relay_gap_ms: invalid type: string \"30\", expected i64",
+    ),
+    (
+        "unknown capacity",
+        "[capacity]\nsource = 5000\n",
+        "s.toml:2: capacity: unknown key `source`, expected one of `sources`, `records`, `connections`, `networks`",
+    ),
+    (
+        "capacity too small",
+        "[capacity]\nsources = 1000\n",
+        "s.toml:2: capacity: sources = 1000 is out of range: give 4096 to 33554432",
+    ),
+    (
+        "capacity below zero",
+        "[capacity]\nnetworks = -1\n",
+        "s.toml:2: capacity: networks = -1 is out of range: give 1024 to 16777216",
     ),
     (
         "tier twice",
@@ -200,9 +224,9 @@ fn without_an_interface_there_is_nothing_to_run_on() {
 #[test]
 fn what_cannot_change_while_running_is_named_and_kept() {
     let old = parse("interface = \"eth0\"\n").expect("valid");
-    let new = "interface = \"eth1\"\nmode = \"native\"\nenforce = true\n[tunables]\nrelay_gap_ms = 40\n";
+    let new = "interface = \"eth1\"\nmode = \"native\"\nenforce = true\n[capacity]\nsources = 4096\n[tunables]\nrelay_gap_ms = 40\n";
     let new = parse(new).expect("valid");
-    assert_eq!(old.fixed(&new), ["interface", "mode"]);
+    assert_eq!(old.fixed(&new), ["interface", "mode", "capacity"]);
     assert_eq!(retuned(&old.tunables, &new.tunables), [("relay_gap_ms", 25, 40)]);
     let adopted = old.adopt(new);
     assert_eq!(adopted.interface, "eth0");

@@ -141,6 +141,16 @@ pub struct Status {
     pub sources_tracked: u64,
     pub sources_capacity: u64,
     pub sources_evicted: u64,
+    /// Kernel tables whose size was chosen at the start: `sources` (places of those whose frames are counted),
+    /// `records` (sources with a completed handshake), `connections`, `attempts`, `networks`.
+    #[serde(default)]
+    pub tables: BTreeMap<String, TableFill>,
+    /// Memory of the kernel's tables.
+    #[serde(default)]
+    pub kernel_memory_bytes: u64,
+    /// Most memory that the daemon's totals of sources may take.
+    #[serde(default)]
+    pub mirror_memory_bytes: u64,
     pub networks_known: u64,
     pub cohorts_followed: u64,
     pub events_received: u64,
@@ -154,6 +164,13 @@ pub struct Status {
     pub config_error: Option<String>,
     /// What an operator should look at.
     pub warnings: Vec<String>,
+}
+
+/// Places of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableFill {
+    pub used: u64,
+    pub capacity: u64,
 }
 
 /// Traffic per second over the last tick.

@@ -1,9 +1,9 @@
 //! Answers to reading requests, made from engine, kernel and configuration. Nothing here changes anything.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use sensor_common::address::{Address, Prefix};
-use sensor_common::stats::SourceStats;
 
 use super::Daemon;
 use crate::control::protocol::{
@@ -13,7 +13,7 @@ use crate::control::subject::{self, Subject as Asked};
 use crate::engine::plan::{Rule, Subject};
 use crate::engine::source_prefix;
 use crate::engine::time::Time;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError, SourceStats};
 use crate::tunable::ROWS;
 
 impl<K: Kernel> Daemon<K> {
@@ -33,7 +33,7 @@ impl<K: Kernel> Daemon<K> {
     fn carry_out(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
         match request {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
-            Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref()),
+            Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref(), now),
             Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
             Request::Rules { kind } => {
                 let wanted = |subject: &Subject| kind.as_ref().is_none_or(|kind| kind == subject.kind());
@@ -51,7 +51,7 @@ impl<K: Kernel> Daemon<K> {
         }
     }
 
-    fn sources(&mut self, limit: usize, sort: SortKey, tier: Option<&str>) -> Result<Answer, Refusal> {
+    fn sources(&mut self, limit: usize, sort: SortKey, tier: Option<&str>, now: Time) -> Result<Answer, Refusal> {
         if let Some(tier) = tier
             && !self.config.tiers.all().iter().any(|known| known.name == tier)
         {
@@ -59,13 +59,27 @@ impl<K: Kernel> Daemon<K> {
             let hint = format!("tiers are {}", names.join(", "));
             return Err(Refusal::new("not_found", format!("there is no tier `{tier}`"), hint));
         }
-        let mut found = self.kernel.sources().map_err(|error| failed(&error))?;
         let tiers = &self.config.tiers;
-        found.retain(|(source, _)| tier.is_none_or(|tier| tiers.of(source).name == tier));
-        let total = found.len();
-        found.sort_unstable_by_key(|(source, stats)| (Reverse(weight(stats, sort)), *source));
-        found.truncate(limit);
-        Ok(Answer::Sources { sources: found.iter().map(|(s, stats)| self.source_answer(s, stats)).collect(), total })
+        // There may be millions: no more than what is asked for is kept.
+        let mut first = BTreeMap::new();
+        let mut total = 0;
+        let mut enter = |source: Address, stats: &SourceStats| {
+            if tier.is_some_and(|tier| tiers.of(&source).name != tier) {
+                return;
+            }
+            total += 1;
+            let place = (Reverse(weight(stats, sort)), source);
+            let is_full = first.len() >= limit;
+            if !is_full || first.last_key_value().is_some_and(|(last, _)| place < *last) {
+                first.insert(place, *stats);
+                if is_full {
+                    first.pop_last();
+                }
+            }
+        };
+        self.kernel.each_source(self.clock.monotonic_ns(now), &mut enter).map_err(|error| failed(&error))?;
+        let sources = first.iter().map(|((_, source), stats)| self.source_answer(source, stats)).collect();
+        Ok(Answer::Sources { sources, total })
     }
 
     fn source_answer(&self, source: &Address, stats: &SourceStats) -> Source {
@@ -129,8 +143,14 @@ impl<K: Kernel> Daemon<K> {
     }
 
     fn explain_prefix(&mut self, prefix: &Prefix, now: Time) -> Result<Answer, Refusal> {
-        let stats = self.kernel.source(&prefix.address.source()).map_err(|error| failed(&error))?;
+        let now_ns = self.clock.monotonic_ns(now);
+        let stats = self.kernel.source(&prefix.address.source(), now_ns).map_err(|error| failed(&error))?;
         let is_one = source_prefix(&prefix.address).bits <= prefix.bits;
+        let mut inside = 0_u64;
+        if !is_one {
+            let mut count = |source: Address, _: &SourceStats| inside += u64::from(prefix.contains(&source));
+            self.kernel.each_source(now_ns, &mut count).map_err(|error| failed(&error))?;
+        }
         let rules = self.rules_on(prefix);
         let covers = |subject: &Subject, allow: bool| match subject {
             Subject::Allow(other) => allow && other.bits <= prefix.bits,
@@ -164,7 +184,6 @@ impl<K: Kernel> Daemon<K> {
             lines.extend(account.lines);
             campaigns = account.campaigns;
         } else {
-            let inside = self.facts.sources.iter().filter(|source| prefix.contains(source)).count();
             lines.push(format!("{inside} of its sources are in the kernel's table."));
         }
         Ok(Answer::Explain(Box::new(Explanation {

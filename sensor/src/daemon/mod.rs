@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use sensor_common::address::Address;
-use sensor_common::capacity;
 use sensor_common::event::{ConnectionEvent, UNKNOWN_US};
+use sensor_common::plain::Plain;
 use sensor_common::rule::TierLimit;
 use sensor_common::settings::Settings;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::stats::NetworkStats;
 use sensor_common::{ABI_VERSION, counter::Counter};
 
 use self::standing::Standing;
@@ -31,16 +31,13 @@ use crate::engine::plan::{Notice, Subject};
 use crate::engine::record::{ConnectionRecord, Snapshot, SourceTotals};
 use crate::engine::time::Time;
 use crate::kernel::clock::Clock;
-use crate::kernel::{Attachment, Counters, Installed, Kernel, KernelError, Terms, Wanted};
+use crate::kernel::{Attachment, Completed, Counters, Installed, Kernel, KernelError, Terms, Usage, Wanted};
 use crate::metrics::Metrics;
 use crate::store::Stored;
 use crate::store::writer::{Batch, Wants, Writer};
 
 /// Ticks between two batches for the store.
 const TICKS_PER_BATCH: u64 = 5;
-
-/// Networks put back into the kernel at start: most of its table, the rest is for new ones.
-const NETWORKS_RESTORED: usize = capacity::NETWORKS as usize / 4 * 3;
 
 /// What a daemon starts with.
 pub struct Parts<K> {
@@ -98,9 +95,8 @@ struct Facts {
     elapsed_s: f64,
     counters: Counters,
     previous: Counters,
-    /// Sources in the kernel's table at the last tick, sorted.
-    sources: Vec<Address>,
-    sources_evicted: u64,
+    /// How full the kernel's tables were at the last tick.
+    usage: Usage,
     records: u64,
     drift: u64,
     campaigns_opened: u64,
@@ -215,24 +211,18 @@ impl<K: Kernel> Daemon<K> {
 
     /// What the kernel knows.
     fn look(&mut self, now: Time) -> Result<Snapshot, KernelError> {
+        let now_ns = self.clock.monotonic_ns(now);
         let counters = self.kernel.counters()?;
-        let sources = self.kernel.sources()?;
+        let sources = self.kernel.sources(now_ns)?;
+        self.kernel.tend(now_ns)?;
         let connections = counters.get(Counter::Connections);
         self.facts.previous = std::mem::replace(&mut self.facts.counters, counters);
         let elapsed = self.facts.last_tick.map_or(0, |before| now.since(before).0);
         self.facts.elapsed_s = elapsed as f64 / 1e9;
         self.facts.last_tick = Some(now);
-        self.count_evicted(sources.iter().map(|(source, _)| *source).collect());
-        let sources = sources.iter().map(|(source, stats)| totals(*source, stats, &self.clock)).collect();
+        self.facts.usage = self.kernel.usage();
+        let sources = sources.iter().map(|completed| totals(completed, &self.clock)).collect();
         Ok(Snapshot { sources, connections })
-    }
-
-    /// The kernel's table forgets the least recently seen source for a new one, without a word.
-    fn count_evicted(&mut self, mut sources: Vec<Address>) {
-        sources.sort_unstable();
-        let gone = self.facts.sources.iter().filter(|source| sources.binary_search(source).is_err()).count();
-        self.facts.sources_evicted = self.facts.sources_evicted.saturating_add(gone as u64);
-        self.facts.sources = sources;
     }
 
     /// Writes settings, services and tiers to the kernel.
@@ -240,10 +230,11 @@ impl<K: Kernel> Daemon<K> {
         self.kernel.configure(&wanted(&self.config, self.seed))
     }
 
-    /// Puts known networks back into the kernel, least recently seen first.
+    /// Puts known networks back into the kernel, least recently seen first: most of its table, the rest is for new ones.
     fn remember(&mut self, mut networks: Vec<([u8; 16], Network)>) -> Result<(), KernelError> {
         networks.sort_unstable_by_key(|(octets, network)| (network.last_seen, *octets));
-        let late = networks.split_off(networks.len().saturating_sub(NETWORKS_RESTORED));
+        let restored = self.config.capacity.networks as usize / 4 * 3;
+        let late = networks.split_off(networks.len().saturating_sub(restored));
         let stats = |(octets, network): ([u8; 16], Network)| {
             let first_seen_ns = self.clock.monotonic_ns(network.first_seen);
             let last_seen_ns = self.clock.monotonic_ns(network.last_seen);
@@ -321,6 +312,8 @@ fn wanted(config: &Config, seed: u64) -> Wanted {
         enforce: u32::from(config.enforce),
         relay_gap_us: small(config.tunables.relay_gap_ms.saturating_mul(1_000)),
         relay_gap_rtt_percent: small(config.tunables.relay_gap_rtt_percent),
+        events_per_s: small(config.tunables.events_per_s),
+        ..Settings::zeroed()
     };
     let limits = config
         .tiers
@@ -331,13 +324,13 @@ fn wanted(config: &Config, seed: u64) -> Wanted {
     Wanted { settings, services: config.services.clone(), limits: limits.collect(), tiered: tiered.collect() }
 }
 
-fn totals(source: Address, stats: &SourceStats, clock: &Clock) -> SourceTotals {
+fn totals(completed: &Completed, clock: &Clock) -> SourceTotals {
     SourceTotals {
-        source,
-        connections: stats.connections,
-        requests: stats.requests,
-        first_seen: clock.time(stats.first_seen_ns),
-        last_seen: clock.time(stats.last_seen_ns),
+        source: completed.source(),
+        connections: completed.connections,
+        requests: completed.requests,
+        first_seen: clock.time(completed.first_seen_ns),
+        last_seen: clock.time(completed.last_seen_ns),
     }
 }
 

@@ -6,10 +6,10 @@ use sensor_common::capacity;
 use sensor_common::counter::{Counter, Group};
 
 use super::Daemon;
-use crate::control::protocol::{Rates, Status};
+use crate::control::protocol::{Rates, Status, TableFill};
 use crate::engine::plan::Subject;
 use crate::engine::time::Time;
-use crate::kernel::{Attachment, Kernel, XdpMode};
+use crate::kernel::{Attachment, Kernel, TableUse, XdpMode};
 use crate::metrics::Tick;
 use crate::metrics::tick::{Campaigns, Fill, Rules, Tables};
 
@@ -44,9 +44,12 @@ impl<K: Kernel> Daemon<K> {
             rejects: self.group(Group::Reject),
             unknown: self.group(Group::Unknown),
             lost: self.group(Group::Lost),
-            sources_tracked: facts.sources.len() as u64,
-            sources_capacity: u64::from(capacity::SOURCES),
-            sources_evicted: facts.sources_evicted,
+            sources_tracked: facts.usage.traffic.used,
+            sources_capacity: facts.usage.traffic.capacity,
+            sources_evicted: total(Counter::EvictedSources),
+            tables: self.tables(),
+            kernel_memory_bytes: facts.usage.kernel_bytes,
+            mirror_memory_bytes: facts.usage.mirror_bytes,
             networks_known: engine.networks,
             cohorts_followed: engine.cohorts,
             events_received: facts.records,
@@ -59,6 +62,20 @@ impl<K: Kernel> Daemon<K> {
             config_error: facts.config_error.clone(),
             warnings: self.warnings(),
         }
+    }
+
+    /// Tables whose size was chosen at the start.
+    fn tables(&self) -> BTreeMap<String, TableFill> {
+        let usage = &self.facts.usage;
+        [
+            ("sources", usage.traffic),
+            ("records", usage.sources),
+            ("connections", usage.connections),
+            ("attempts", usage.attempts),
+            ("networks", usage.networks),
+        ]
+        .map(|(name, TableUse { used, capacity })| (name.to_owned(), TableFill { used, capacity }))
+        .into()
     }
 
     fn group(&self, group: Group) -> BTreeMap<String, u64> {
@@ -97,13 +114,18 @@ impl<K: Kernel> Daemon<K> {
         }
         for counter in Counter::ALL.iter().filter(|counter| counter.group() == Group::Lost) {
             let lost = facts.counters.get(*counter);
-            if lost > 0 {
-                warnings.push(format!("{lost} {} lost for want of room", counter.name()));
+            // In a flood of forged sources they only drive out each other.
+            if lost > 0 && *counter != Counter::EvictedSources {
+                warnings.push(format!("{lost} {} lost for want of room", counter.name().replace('_', " ")));
             }
         }
-        let sources = facts.sources.len() as u64;
-        if sources * 100 >= u64::from(capacity::SOURCES) * NEARLY_FULL_PERCENT {
-            warnings.push("the table of sources is nearly full: those seen longest ago are forgotten first".to_owned());
+        let TableUse { used, capacity } = facts.usage.sources;
+        if capacity > 0 && used * 100 >= capacity * NEARLY_FULL_PERCENT {
+            warnings.push(
+                "the table of sources with a completed handshake is nearly full, those seen longest ago go first: give \
+                 [capacity] more `records`"
+                    .to_owned(),
+            );
         }
         let store = self.writer.as_ref().and_then(|writer| writer.health().error);
         warnings.extend(store.map(|error| format!("state is not being kept: {error}")));
@@ -122,9 +144,14 @@ impl<K: Kernel> Daemon<K> {
             class: count(|subject| matches!(subject, Subject::Class(_))),
         };
         let fill = |entries: u64, capacity: u32| Fill { entries, capacity: u64::from(capacity) };
+        let of = |TableUse { used, capacity }| Fill { entries: used, capacity };
         let tunables = &self.config.tunables;
         let tables = Tables {
-            sources: fill(facts.sources.len() as u64, capacity::SOURCES),
+            sources: of(facts.usage.traffic),
+            records: of(facts.usage.sources),
+            connections: of(facts.usage.connections),
+            attempts: of(facts.usage.attempts),
+            networks: of(facts.usage.networks),
             allow: fill(rules.allow, capacity::ALLOW),
             deny: fill(rules.deny, capacity::DENY),
             classes: fill(rules.class, capacity::CLASSES),
@@ -137,7 +164,9 @@ impl<K: Kernel> Daemon<K> {
         self.metrics.record(&Tick {
             counters: facts.counters.as_slice(),
             tables,
-            sources_evicted: facts.sources_evicted,
+            sources_evicted: facts.counters.get(Counter::EvictedSources),
+            kernel_memory_bytes: facts.usage.kernel_bytes,
+            mirror_memory_bytes: facts.usage.mirror_bytes,
             campaigns: Campaigns {
                 open: engine.campaigns_open,
                 closed: engine.campaigns_closed,

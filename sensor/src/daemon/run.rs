@@ -1,6 +1,6 @@
 //! `sensor run`: starts everything in order, and waits for whatever comes next.
 //!
-//! Order of the start: configuration; the interface's lock and the program; the store; sockets; rules in the kernel;
+//! Order of the start: configuration; the interface's lock; the store; the program; sockets; rules in the kernel;
 //! and only then the program onto the interface. Whatever fails before that leaves the host as it was.
 
 use std::io::{self, IsTerminal};
@@ -19,7 +19,7 @@ use crate::config::{Config, DEFAULT_BPFFS};
 use crate::control::server::{self, Call};
 use crate::exit::{Code, Failure};
 use crate::kernel::clock::Clock;
-use crate::kernel::xdp::{Hold, Loaded};
+use crate::kernel::xdp::{Claimed, Hold};
 use crate::kernel::{self, Detached, Kernel, KernelError, Records};
 use crate::metrics::serve;
 use crate::store;
@@ -90,11 +90,14 @@ pub fn detach(options: &DetachOptions) -> Result<String, Failure> {
 
 async fn start(config: Config, flags: RunOptions) -> Result<(), Failure> {
     let clock = Clock::anchored();
-    let (loaded, kernel, mut ring) = Loaded::load(&config.bpffs, &config.interface)?;
+    let claimed = Claimed::claim(&config.bpffs, &config.interface, &config.capacity)?;
     let opened = store::open(&config.state_dir)?;
     for warning in &opened.warnings {
         tracing::warn!("{warning}");
     }
+    // What is in the tables of an earlier run stands where its seed put it.
+    let seed = (!opened.stored.fresh).then_some(opened.stored.seed);
+    let (loaded, kernel, mut ring) = claimed.load(seed)?;
     let socket = server::bind(&config.socket)?;
     let scraped = match config.metrics {
         Some(address) => Some(serve::bind(address).await?),

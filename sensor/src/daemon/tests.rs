@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sensor_common::address::{Address, Prefix};
-use sensor_common::plain::Plain;
-use sensor_common::stats::SourceStats;
+use sensor_common::counter::Counter;
 
 use super::protect::Survey;
 use super::{Daemon, Parts};
@@ -18,7 +17,7 @@ use crate::engine::plan::Subject;
 use crate::engine::time::{Span, Time};
 use crate::kernel::clock::Clock;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::{Attachment, Installed, Terms, XdpMode};
+use crate::kernel::{Attachment, Installed, SourceStats, Terms, XdpMode};
 use crate::store::Stored;
 
 const START: Time = Time(1_700_000_000_000_000_000);
@@ -283,7 +282,7 @@ fn busy(world: &World, text: &str, connections: u64) {
     let stats = held
         .sources
         .entry(parsed(text).address)
-        .or_insert_with(|| SourceStats { first_seen_ns: at_ns, ..SourceStats::zeroed() });
+        .or_insert_with(|| SourceStats { first_seen_ns: at_ns, ..SourceStats::default() });
     stats.connections += connections;
     stats.last_seen_ns = at_ns;
 }
@@ -325,9 +324,16 @@ fn sources_are_ordered_and_counted() {
     let tier = |name: &str| Request::Sources { limit: 9, sort: Default::default(), tier: Some(name.to_owned()) };
     assert!(matches!(world.ask(tier("default")), Ok(Answer::Sources { total: 3, .. })));
     assert_eq!(code(world.ask(tier("gold"))), "not_found");
+    assert_eq!(world.status().sources_tracked, 3);
     world.kernel.held().sources.remove(&Address::v4([203, 0, 113, 1]));
+    world.kernel.held().counters.insert(Counter::EvictedSources.index(), 1);
     world.tick(1);
-    assert_eq!(world.status().sources_evicted, 1);
+    let status = world.status();
+    assert_eq!((status.sources_tracked, status.sources_evicted), (2, 1));
+    let Ok(Answer::Explain(explanation)) = world.ask(Request::Explain { subject: "203.0.113.0/24".to_owned() }) else {
+        panic!("it can be explained");
+    };
+    assert!(explanation.lines.contains(&"1 of its sources are in the kernel's table.".to_owned()), "{explanation:?}");
 }
 
 #[test]

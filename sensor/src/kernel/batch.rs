@@ -1,4 +1,4 @@
-//! Reads a whole hash table in a few system calls: `BPF_MAP_LOOKUP_BATCH`, which aya lacks.
+//! Reads many entries of a hash table or trie by one system call: `BPF_MAP_LOOKUP_BATCH`, which aya lacks.
 //!
 //! The one place of the daemon that calls `bpf(2)` itself.
 
@@ -11,10 +11,13 @@ use sensor_common::plain::Plain;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
 /// Entries asked for at once. A bucket with more makes the kernel ask for a larger buffer.
-const ENTRIES: usize = 4_096;
+pub(super) const ENTRIES: usize = 4_096;
 
 /// Entries asked for at once, at most.
 const MOST_ENTRIES: usize = 1 << 20;
+
+/// Some entries, and where to go on; `None`: there are no more.
+pub(super) type Piece<K, V> = (Vec<(K, V)>, Option<K>);
 
 /// The `batch` member of `union bpf_attr`.
 #[repr(C)]
@@ -64,6 +67,34 @@ pub(super) fn entries<K: Plain, V: Plain>(map: BorrowedFd<'_>) -> io::Result<Vec
             return Ok(found);
         }
     }
+}
+
+/// The entries of a trie that follow `from`, or its first ones, at most [`ENTRIES`]; and where to go on, unless those
+/// were the last. A trie begins again if `from` is gone. As for sizes and samples, see [`entries`].
+///
+/// # Errors
+/// As [`entries`].
+pub(super) fn piece<K: Plain, V: Plain>(map: BorrowedFd<'_>, from: Option<&K>) -> io::Result<Piece<K, V>> {
+    let mut keys = vec![0_u8; ENTRIES * size_of::<K>()];
+    let mut values = vec![0_u8; ENTRIES * size_of::<V>()];
+    let mut position = from.map_or_else(|| vec![0_u8; size_of::<K>()], |key| key.as_bytes().to_vec());
+    let started = from.map(|_| ());
+    let (count, result) = loop {
+        match lookup(map, started, &mut position, &mut keys, &mut values, ENTRIES) {
+            (_, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => break answer,
+        }
+    };
+    let done = match result {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    let pairs = keys.chunks_exact(size_of::<K>()).zip(values.chunks_exact(size_of::<V>())).take(count);
+    let found: Vec<(K, V)> =
+        pairs.filter_map(|(key, value)| Some((K::from_bytes(key)?, V::from_bytes(value)?))).collect();
+    let next = found.last().map(|(key, _)| *key).filter(|_| !done);
+    Ok((found, next))
 }
 
 /// One call: how many entries came, and whether there is more (`ENOENT`: that was the last).

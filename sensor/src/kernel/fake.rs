@@ -7,11 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sensor_common::address::Address;
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::stats::NetworkStats;
 use tokio::sync::mpsc;
 
-use super::{Counters, Installed, Kernel, KernelError, Records, Terms, Wanted};
+use super::{
+    Completed, Counters, Installed, Kernel, KernelError, Records, SourceStats, TableUse, Terms, Usage, Wanted,
+};
 use crate::engine::plan::Subject;
+
+/// Places for sources.
+const SOURCES: u64 = 1_000;
 
 /// What the fake holds; tests look at it and change it while the daemon runs.
 #[derive(Debug, Default)]
@@ -57,12 +62,31 @@ impl Kernel for FakeKernel {
         Ok(Counters::new((0..Counter::COUNT).map(|index| held.counters.get(&index).copied().unwrap_or(0)).collect()))
     }
 
-    fn sources(&mut self) -> Result<Vec<(Address, SourceStats)>, KernelError> {
-        Ok(self.held().sources.iter().map(|(source, stats)| (*source, *stats)).collect())
+    fn sources(&mut self, _now_ns: u64) -> Result<Vec<Completed>, KernelError> {
+        let completed = |(source, stats): (&Address, &SourceStats)| Completed {
+            key: source.key(),
+            connections: stats.connections,
+            requests: stats.requests,
+            gap_samples: stats.gap_samples,
+            gap_flagged: stats.gap_flagged,
+            first_seen_ns: stats.first_seen_ns,
+            last_seen_ns: stats.last_seen_ns,
+        };
+        Ok(self.held().sources.iter().filter(|(_, stats)| stats.connections > 0).map(completed).collect())
     }
 
-    fn source(&mut self, source: &Address) -> Result<Option<SourceStats>, KernelError> {
+    fn each_source(&mut self, _now_ns: u64, visit: &mut dyn FnMut(Address, &SourceStats)) -> Result<(), KernelError> {
+        self.held().sources.iter().for_each(|(source, stats)| visit(*source, stats));
+        Ok(())
+    }
+
+    fn source(&mut self, source: &Address, _now_ns: u64) -> Result<Option<SourceStats>, KernelError> {
         Ok(self.held().sources.get(source).copied())
+    }
+
+    fn usage(&self) -> Usage {
+        let traffic = TableUse { used: self.held().sources.len() as u64, capacity: SOURCES };
+        Usage { traffic, kernel_bytes: 4_096, mirror_bytes: 48 * SOURCES, ..Usage::default() }
     }
 
     fn remember(&mut self, networks: &[(Address, NetworkStats)]) -> Result<(), KernelError> {
@@ -72,6 +96,10 @@ impl Kernel for FakeKernel {
 
     fn rules(&mut self) -> Result<BTreeMap<Subject, Installed>, KernelError> {
         Ok(self.held().rules.clone())
+    }
+
+    fn tend(&mut self, _now_ns: u64) -> Result<(), KernelError> {
+        Ok(())
     }
 
     fn install(&mut self, subject: &Subject, terms: Terms, stands: bool) -> Result<(), KernelError> {

@@ -6,13 +6,25 @@
 pub mod clock;
 pub mod fake;
 pub mod probe;
+pub mod size;
 pub mod xdp;
 
 mod batch;
+mod book;
+mod classes;
+mod completed;
+mod drift;
+mod filter;
 mod maps;
+mod memory;
+mod mirror;
 mod pin;
 mod refusal;
 mod ring;
+mod shared;
+mod source;
+mod trie;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,12 +36,14 @@ use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
 use sensor_common::rule::TierLimit;
 use sensor_common::settings::Settings;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::stats::NetworkStats;
 
 use crate::engine::plan::Subject;
 
 pub use pin::{Detached, detach, pinned};
 pub use ring::Ring;
+pub use source::{Completed, SourceStats};
+pub use usage::{TableUse, Usage};
 
 /// What the packet path is told; the kernel's side of configuration and tunables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +70,7 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
     pub terms: Terms,
-    /// Frames (class rules: connections) it matched, in dry run too.
+    /// Frames (class rules: connections) it matched since it was entered, in dry run too.
     pub hits: u64,
     /// For class rules: connections of the cohort that it let through.
     pub passed: u64,
@@ -126,28 +140,42 @@ impl KernelError {
 /// # Errors
 /// Every method fails only if the kernel refuses a map operation; nothing of the call can be relied on then.
 pub trait Kernel: Send {
-    /// Writes settings, services and tiers. Connections and counts go on.
+    /// Writes settings, services and tiers. Connections and counts go on. The sizes of the tables are the kernel's own.
     fn configure(&mut self, wanted: &Wanted) -> Result<(), KernelError>;
 
-    /// The seed that fingerprints are made with now; 0 if none was ever written.
+    /// The seed that fingerprints are made with and tables are filled by; 0 if none was ever written.
     fn seed(&mut self) -> Result<u64, KernelError>;
 
     fn counters(&mut self) -> Result<Counters, KernelError>;
 
-    /// Every source, in no order. A sample: sources may come and go while it is taken.
-    fn sources(&mut self) -> Result<Vec<(Address, SourceStats)>, KernelError>;
+    /// Looks at all sources, and gives those with a completed handshake whose record changed since the last call, in no
+    /// order; some may come twice. To be called about once a second: counters wrap.
+    fn sources(&mut self, now_ns: u64) -> Result<Vec<Completed>, KernelError>;
+
+    /// Visits every source, spoofed ones too, in no order. A sample: sources may come and go while it is taken.
+    fn each_source(&mut self, now_ns: u64, visit: &mut dyn FnMut(Address, &SourceStats)) -> Result<(), KernelError>;
 
     /// One source.
-    fn source(&mut self, source: &Address) -> Result<Option<SourceStats>, KernelError>;
+    fn source(&mut self, source: &Address, now_ns: u64) -> Result<Option<SourceStats>, KernelError>;
 
-    /// Enters networks known from earlier; those that the kernel has seen since keep the earlier first sight.
+    /// How full the tables were at the latest [`Kernel::sources`]; some of it is up to ten calls old.
+    fn usage(&self) -> Usage;
+
+    /// Enters networks known from earlier; those that the kernel has seen since keep the earlier first sight. To be
+    /// called before the program is attached.
     fn remember(&mut self, networks: &[(Address, NetworkStats)]) -> Result<(), KernelError>;
 
-    /// Every rule that stands in the kernel.
+    /// Every rule that stands in the kernel: the terms it has there, whoever wrote them. A rule that somebody else took
+    /// out or entered is noticed by [`Kernel::tend`].
     fn rules(&mut self) -> Result<BTreeMap<Subject, Installed>, KernelError>;
 
-    /// Enters a rule. If one stands there already (the latest [`Kernel::rules`] had it), its terms are changed and its
-    /// hits kept; a trie's look-up could not tell it from a shorter prefix.
+    /// Upkeep, to be called about once a second: a bounded look at a part of the tables of rules. Within ten seconds,
+    /// and one more for every 4,096 rules, all of them were looked at: what is not whole is taken out, and missing in
+    /// [`Kernel::rules`] from then on.
+    fn tend(&mut self, now_ns: u64) -> Result<(), KernelError>;
+
+    /// Enters a rule. If one stands there already (`stands`: the caller knows of it), its terms are changed and its hits
+    /// kept.
     fn install(&mut self, subject: &Subject, terms: Terms, stands: bool) -> Result<(), KernelError>;
 
     /// Takes a rule out; nothing happens if there is none.

@@ -12,10 +12,11 @@ use aya::maps::{Array, Map, MapData};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use sensor_common::settings::Settings;
+use sensor_common::settings::{Settings, Sizes};
 use sensor_common::{ABI_VERSION, names};
 
-use super::maps::{Plainly, SHAPES};
+use super::maps::Plainly;
+use super::size::shapes;
 use crate::exit::{Code, Failure};
 
 /// The folder's name for the link.
@@ -56,13 +57,14 @@ impl Pins {
     ///
     /// # Errors
     /// Exit code 6 if another sensor holds it, 4 without a BPF file system.
-    pub(super) fn open(bpffs: &Path, interface: &str) -> Result<Self, Failure> {
+    pub(super) fn open(bpffs: &Path, interface: &str, sizes: &Sizes) -> Result<Self, Failure> {
         ensure_bpffs(bpffs)?;
         let folder = folder(bpffs, interface);
         // `sensor detach` may take the folder away between these steps; then it is made anew.
         for _ in 0..8 {
             fs::create_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
-            if let Some(pins) = lock(&folder, interface)? {
+            if let Some(mut pins) = lock(&folder, interface)? {
+                pins.earlier = look(&folder, sizes);
                 return Ok(pins);
             }
         }
@@ -91,6 +93,14 @@ impl Pins {
         &self.earlier
     }
 
+    /// Gives up the maps of an earlier run unless they are filled by this seed: where things stand follows from it.
+    pub(super) fn expect_seed(&mut self, seed: u64) {
+        let standing = settings(&self.folder).map_or(0, |settings| settings.seed);
+        if self.earlier == Earlier::Same && standing != seed {
+            self.earlier = Earlier::Other("they belong to another state directory".to_owned());
+        }
+    }
+
     /// Takes away a link whose interface is gone.
     pub(super) fn drop_link(&self) -> Result<(), Failure> {
         remove_file(&self.link()).map_err(|error| unusable(&self.link(), &error))
@@ -105,7 +115,7 @@ impl Pins {
     /// Puts the next program's maps in the place of the old ones. The old program must be gone from the link.
     pub(super) fn promote_next(&self) -> Result<(), Failure> {
         let next = self.next();
-        for (name, ..) in SHAPES {
+        for name in names::MAPS {
             let place = self.folder.join(name);
             remove_file(&place)
                 .and_then(|()| fs::rename(next.join(name), &place))
@@ -115,7 +125,7 @@ impl Pins {
     }
 
     fn clear_maps(&self) {
-        for (name, ..) in SHAPES {
+        for name in names::MAPS {
             let _ = remove_file(&self.folder.join(name));
         }
     }
@@ -132,34 +142,42 @@ impl Drop for Pins {
     }
 }
 
-/// What an earlier run left in a folder.
-fn look(folder: &Path) -> Earlier {
-    let standing = SHAPES.iter().filter(|(name, ..)| folder.join(name).exists()).count();
-    if standing == 0 {
+/// What an earlier run left in a folder, compared with what is wanted.
+fn look(folder: &Path, sizes: &Sizes) -> Earlier {
+    if !names::MAPS.iter().any(|name| folder.join(name).exists()) {
         return Earlier::Nothing;
     }
-    for (name, key, value, capacity) in SHAPES {
+    // Layouts first: what is in a map of another version means nothing.
+    match settings(folder) {
+        Some(settings) if settings.abi_version == ABI_VERSION && settings.sizes != *sizes => {
+            return Earlier::Other("the tables have another capacity".to_owned());
+        }
+        Some(Settings { abi_version: ABI_VERSION, .. }) => {}
+        Some(Settings { abi_version: 0, .. }) => return Earlier::Other("an earlier start was cut short".to_owned()),
+        Some(Settings { abi_version, .. }) => {
+            return Earlier::Other(format!("layout version {abi_version}, this sensor has {ABI_VERSION}"));
+        }
+        None => return Earlier::Other("the settings have another layout".to_owned()),
+    }
+    for shape in shapes(sizes) {
+        let name = shape.name;
         let info = match MapData::from_pin(folder.join(name)).and_then(|map| map.info()) {
             Ok(info) => info,
             Err(_) => return Earlier::Other(format!("map {name} is missing")),
         };
-        let shape = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
-        if shape != (*key, *value, *capacity) {
+        let found = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
+        if found != (shape.key, shape.value, shape.entries) {
             return Earlier::Other(format!("map {name} has another layout"));
         }
     }
-    match abi_version(folder) {
-        Some(version) if version == ABI_VERSION => Earlier::Same,
-        Some(0) => Earlier::Other("an earlier start was cut short".to_owned()),
-        Some(version) => Earlier::Other(format!("layout version {version}, this sensor has {ABI_VERSION}")),
-        None => Earlier::Other("the settings cannot be read".to_owned()),
-    }
+    Earlier::Same
 }
 
-fn abi_version(folder: &Path) -> Option<u32> {
+/// The settings of an earlier run; `None` if they cannot be read, or are none of ours.
+fn settings(folder: &Path) -> Option<Settings> {
     let map = Map::from_map_data(MapData::from_pin(folder.join(names::SETTINGS)).ok()?).ok()?;
     let settings: Array<MapData, Plainly<Settings>> = map.try_into().ok()?;
-    settings.get(&0, 0).ok().map(|Plainly(settings)| settings.abi_version)
+    settings.get(&0, 0).ok().map(|Plainly(settings)| settings)
 }
 
 /// Removes link, maps and pins of an interface. Nothing there is no error.
@@ -180,7 +198,7 @@ pub fn detach(bpffs: &Path, interface: &str) -> Result<Detached, Failure> {
     };
     // The link first: from here on no frame meets the program.
     done.link = unpin(&pins.link())?;
-    for (name, ..) in SHAPES {
+    for name in names::MAPS {
         done.maps += usize::from(unpin(&folder.join(name))?);
     }
     remove_folder(&pins.next()).map_err(|error| unusable(&folder, &error))?;
@@ -219,7 +237,9 @@ fn lock(folder: &Path, interface: &str) -> Result<Option<Pins>, Failure> {
         Err((_, error)) => return Err(unusable(folder, &error.into())),
     };
     let still_there = fs::metadata(folder).is_ok_and(|found| found.ino() == inode);
-    Ok(still_there.then(|| Pins { folder: folder.to_owned(), earlier: look(folder), _lock: lock }))
+    // Whoever wants the maps looks what they are; as it is, dropping this takes none of them away.
+    let earlier = Earlier::Other(String::new());
+    Ok(still_there.then(|| Pins { folder: folder.to_owned(), earlier, _lock: lock }))
 }
 
 fn held(interface: &str, inode: u64) -> Failure {

@@ -57,7 +57,7 @@ pub(super) fn os(doing: &str, code: i32, error: &dyn Error) -> Failure {
         libc::ENOMEM => (
             Code::Capability,
             "raise the limit of locked memory (`ulimit -l unlimited`, systemd: LimitMEMLOCK=infinity), or the memory \
-             limit of this control group: the tables take some 150 MB",
+             limit of this control group; smaller tables can be asked for in [capacity] of the configuration",
         ),
         libc::ENOSPC => (Code::Capability, "a kernel limit is reached: look at `bpftool map` for maps nobody needs"),
         libc::ENODEV => (Code::Capability, "the interface went away meanwhile: `ip link` lists those there are"),

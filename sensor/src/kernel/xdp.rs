@@ -9,11 +9,13 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use sensor_common::names;
+use sensor_common::settings::Sizes;
 
-use super::maps::{Maps, SHAPES};
+use super::maps::Maps;
 use super::pin::{Earlier, Pins};
 use super::probe::{self, Occupant};
 use super::refusal;
+use super::size::{Capacity, cpus, shapes};
 use super::{Attachment, KernelError, Ring, XdpMode};
 use crate::exit::{Code, Failure};
 
@@ -30,13 +32,22 @@ pub enum ModeChoice {
     Generic,
 }
 
+/// An interface that is this process's, with nothing in the kernel yet.
+pub struct Claimed {
+    pins: Pins,
+    interface: String,
+    index: u32,
+    sizes: Sizes,
+    /// Whether the pinned link of an earlier run holds a program on the interface.
+    linked: bool,
+}
+
 /// The program in the kernel, not attached yet.
 pub struct Loaded {
     object: Ebpf,
     pins: Pins,
     interface: String,
     index: u32,
-    /// Whether the pinned link of an earlier run holds a program on the interface.
     linked: bool,
 }
 
@@ -65,16 +76,16 @@ impl Hold {
     }
 }
 
-impl Loaded {
-    /// Checks the host, takes the interface's lock, and loads program and tables; the tables are ready to be written.
-    /// Those of an earlier run are taken over if their layout is this daemon's. Must be called within a tokio runtime.
+impl Claimed {
+    /// Checks the host, takes the interface's lock, and looks at what an earlier run left there.
     ///
     /// # Errors
     /// Exit code 4 for what the host lacks, 6 if the interface is taken.
-    pub fn load(bpffs: &Path, interface: &str) -> Result<(Self, Maps, Ring), Failure> {
+    pub fn claim(bpffs: &Path, interface: &str, capacity: &Capacity) -> Result<Self, Failure> {
         let index = probe::interface_index(interface)?;
         probe::host()?;
-        let pins = Pins::open(bpffs, interface)?;
+        let sizes = capacity.sizes(cpus());
+        let pins = Pins::open(bpffs, interface, &sizes)?;
         let linked = match (linked_program(&pins)?, probe::occupant(index)?) {
             (Some(ours), Some(occupant)) if occupant.program_id == ours => true,
             (_, Some(occupant)) => return Err(probe::busy(interface, &occupant)),
@@ -88,13 +99,29 @@ impl Loaded {
             }
             (None, None) => false,
         };
-        let mut object = create_maps(&pins)?;
-        program(&mut object)?.load().map_err(|error| refusal::verifying(&error))?;
-        let maps = Maps::take(&mut object).map_err(internal)?;
-        let ring = Ring::take(&mut object).map_err(internal)?;
-        Ok((Self { object, pins, interface: interface.to_owned(), index, linked }, maps, ring))
+        Ok(Self { pins, interface: interface.to_owned(), index, sizes, linked })
     }
 
+    /// Loads program and tables; the tables are ready to be written. Those of an earlier run are taken over if their
+    /// layout and capacity are what this daemon wants, and their seed the stored one (`None`: any). Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// Exit code 4 for what the host lacks.
+    pub fn load(self, seed: Option<u64>) -> Result<(Loaded, Maps, Ring), Failure> {
+        let Self { mut pins, interface, index, sizes, linked } = self;
+        if let Some(seed) = seed {
+            pins.expect_seed(seed);
+        }
+        let mut object = create_maps(&pins, &sizes)?;
+        program(&mut object)?.load().map_err(|error| refusal::verifying(&error))?;
+        let maps = Maps::take(&mut object, &sizes).map_err(internal)?;
+        let ring = Ring::take(&mut object).map_err(internal)?;
+        Ok((Loaded { object, pins, interface, index, linked }, maps, ring))
+    }
+}
+
+impl Loaded {
     /// Whether tables of an earlier run were taken over.
     #[must_use]
     pub fn reused(&self) -> bool {
@@ -147,7 +174,7 @@ fn internal(error: KernelError) -> Failure {
 }
 
 /// Creates the maps, or opens those of an earlier run.
-fn create_maps(pins: &Pins) -> Result<Ebpf, Failure> {
+fn create_maps(pins: &Pins, sizes: &Sizes) -> Result<Ebpf, Failure> {
     let folder = match pins.earlier() {
         Earlier::Nothing | Earlier::Same => pins.folder().to_owned(),
         Earlier::Other(why) => {
@@ -160,8 +187,8 @@ fn create_maps(pins: &Pins) -> Result<Ebpf, Failure> {
         }
     };
     let mut loader = EbpfLoader::new();
-    for (name, ..) in SHAPES {
-        loader.map_pin_path(name, folder.join(name));
+    for shape in shapes(sizes) {
+        loader.map_pin_path(shape.name, folder.join(shape.name)).map_max_entries(shape.name, shape.entries);
     }
     loader.load(OBJECT).map_err(|error| refusal::loading(&error))
 }

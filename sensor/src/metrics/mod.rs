@@ -16,18 +16,30 @@ use prometheus_client::registry::{Registry, Unit};
 use sensor_common::ABI_VERSION;
 
 use kernel::KernelTotals;
-use series::{Total, Whole, gauge, gauges, seconds};
+use series::{Total, Whole, bytes, gauge, gauges, seconds};
 pub use tick::Tick;
 
 /// Most series one sensor publishes, histogram buckets included. A test holds them to it.
-pub const SERIES_MAX: usize = 150;
+pub const SERIES_MAX: usize = 180;
 
 /// Upper bounds of the tick's histogram, seconds. A tick has one second.
 const TICK_BOUNDS_S: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// Tables by the names of their label, in the order of [`Metrics::record`].
-const TABLES: [&str; 8] =
-    ["sources", "allow", "deny", "classes", "tiered", "engine_sources", "engine_networks", "engine_cohorts"];
+const TABLES: [&str; 12] = [
+    "sources",
+    "records",
+    "connections",
+    "attempts",
+    "networks",
+    "allow",
+    "deny",
+    "classes",
+    "tiered",
+    "engine_sources",
+    "engine_networks",
+    "engine_cohorts",
+];
 
 /// Every metric of the sensor.
 #[derive(Debug)]
@@ -36,8 +48,10 @@ pub struct Metrics {
     kernel: KernelTotals,
     sources_tracked: Whole,
     sources_evicted: Total,
-    entries: [Whole; 8],
-    capacity: [Whole; 8],
+    entries: [Whole; TABLES.len()],
+    capacity: [Whole; TABLES.len()],
+    kernel_memory: Whole,
+    mirror_memory: Whole,
     campaigns: [Whole; 2],
     campaigns_opened: Total,
     rules: [Whole; 3],
@@ -68,10 +82,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("sensor");
         let r = &mut registry;
         let kernel = KernelTotals::register(r);
-        let sources_tracked = gauge(r, "sources_tracked", "Sources in the kernel's table");
+        let sources_tracked = gauge(r, "sources_tracked", "Places taken in the kernel's table of sources");
         let sources_evicted = Total::register(r, "sources_evicted", "Sources forgotten for new ones");
         let entries = gauges(r, "map_entries", "Entries of each bounded table", "map", TABLES);
         let capacity = gauges(r, "map_capacity", "Entries each bounded table can hold", "map", TABLES);
+        let kernel_memory = bytes(r, "kernel_memory", "Memory of the kernel's tables");
+        let mirror_memory = bytes(r, "mirror_memory", "Most memory that the daemon's totals of sources may take");
         let campaigns = gauges(r, "campaigns", "Campaigns known, by state", "state", ["open", "closed"]);
         let campaigns_opened = Total::register(r, "campaigns_opened", "Campaigns raised");
         let rules = gauges(r, "rules", "Rules in the kernel, by kind", "kind", ["allow", "deny", "class"]);
@@ -103,6 +119,8 @@ impl Metrics {
             sources_evicted,
             entries,
             capacity,
+            kernel_memory,
+            mirror_memory,
             campaigns,
             campaigns_opened,
             rules,
@@ -126,9 +144,9 @@ impl Metrics {
         self.kernel.follow(counters);
         self.sources_tracked.set(tables.sources.entries);
         self.sources_evicted.follow(sources_evicted);
-        let tick::Tables { sources, allow, deny, classes, tiered, engine_sources, engine_networks, engine_cohorts } =
-            tables;
-        let fills = [sources, allow, deny, classes, tiered, engine_sources, engine_networks, engine_cohorts];
+        self.kernel_memory.set(tick.kernel_memory_bytes);
+        self.mirror_memory.set(tick.mirror_memory_bytes);
+        let fills = fills(tables);
         for ((fill, entries), capacity) in fills.iter().zip(&self.entries).zip(&self.capacity) {
             entries.set(fill.entries);
             capacity.set(fill.capacity);
@@ -177,6 +195,26 @@ impl Exposition {
     pub fn tick_age(&self) -> Option<Duration> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
+}
+
+/// In the order of [`TABLES`].
+const fn fills(tables: tick::Tables) -> [tick::Fill; TABLES.len()] {
+    let tick::Tables { sources, records, connections, attempts, networks, allow, deny, classes, tiered, .. } = tables;
+    let tick::Tables { engine_sources, engine_networks, engine_cohorts, .. } = tables;
+    [
+        sources,
+        records,
+        connections,
+        attempts,
+        networks,
+        allow,
+        deny,
+        classes,
+        tiered,
+        engine_sources,
+        engine_networks,
+        engine_cohorts,
+    ]
 }
 
 fn set<const N: usize>(gauges: &[Whole; N], values: [u64; N]) {

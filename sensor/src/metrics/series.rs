@@ -100,6 +100,13 @@ pub(super) fn seconds(registry: &mut Registry, name: &str, help: &str) -> Whole 
     gauge
 }
 
+/// Registers a gauge of bytes; the unit ends its name.
+pub(super) fn bytes(registry: &mut Registry, name: &str, help: &str) -> Whole {
+    let gauge = Whole::default();
+    registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+    gauge
+}
+
 #[cfg(test)]
 mod tests {
     use super::Total;

@@ -9,6 +9,10 @@ pub struct Tick<'a> {
     pub tables: Tables,
     /// Sources forgotten for new ones, total.
     pub sources_evicted: u64,
+    /// Memory of the kernel's tables.
+    pub kernel_memory_bytes: u64,
+    /// Most memory that the daemon's totals of the traffic table may take.
+    pub mirror_memory_bytes: u64,
     pub campaigns: Campaigns,
     /// Rules in the kernel.
     pub rules: Rules,
@@ -46,7 +50,14 @@ pub struct Fill {
 /// Bounded tables: the kernel's first, then the engine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
+    /// Sources whose frames are counted.
     pub sources: Fill,
+    /// Sources with a completed handshake.
+    pub records: Fill,
+    pub connections: Fill,
+    /// Connection attempts.
+    pub attempts: Fill,
+    pub networks: Fill,
     pub allow: Fill,
     pub deny: Fill,
     pub classes: Fill,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor::control::protocol::{
-    Answer, Campaign, Explanation, Learning, Rates, Refusal, Request, Rule, Source, Status, Tunable,
+    Answer, Campaign, Explanation, Learning, Rates, Refusal, Request, Rule, Source, Status, TableFill, Tunable,
 };
 use sensor::control::server;
 use sensor::tunable::ROWS;
@@ -123,6 +123,11 @@ fn status() -> Status {
         lost: counts(&[("events", 17)]),
         sources_tracked: 5000,
         sources_capacity: 262_144,
+        tables: [("connections", 12, 131_072), ("records", 34, 262_144)]
+            .map(|(name, used, capacity)| (name.to_owned(), TableFill { used, capacity }))
+            .into(),
+        kernel_memory_bytes: 160 << 20,
+        mirror_memory_bytes: 48 << 20,
         campaigns_open: 2,
         rules: counts(&[("allow", 3), ("class", 1)]),
         learning: Learning { calm_s: 86_400, needed_s: 259_200, complete: false },

@@ -98,6 +98,15 @@ fn health(page: &mut String, status: &Status, paint: Paint) {
     line(page, "lost", &paint.text(tone, &lost));
     line(page, "not read", &format!("frames passed unread: {}", counts(&status.rejects, "none")));
     line(page, "no evidence", &format!("connections: {}", counts(&status.unknown, "none")));
+    let fills = status.tables.iter();
+    let fills = fills.map(|(name, fill)| format!("{name} {} of {}", grouped(fill.used), grouped(fill.capacity)));
+    line(page, "tables", &fills.collect::<Vec<_>>().join(", "));
+    let memory = format!(
+        "kernel tables {}, running totals up to {}",
+        bytes(status.kernel_memory_bytes as f64),
+        bytes(status.mirror_memory_bytes as f64)
+    );
+    line(page, "memory", &memory);
     line(page, "tick", &format!("{:.1} ms", status.tick_ms));
     let path = status.config_path.as_deref().unwrap_or("no file, defaults");
     line(page, "config", path);
