@@ -6,15 +6,19 @@ use std::path::Path;
 
 use sensor::kernel::xdp::OBJECT;
 use sensor_common::address::{Address, Prefix};
-use sensor_common::connection::{Connection, ConnectionKey};
+use sensor_common::connection::{Connection, ConnectionBucket, ConnectionKey, Tuple};
 use sensor_common::counter::Counter;
 use sensor_common::event::{ConnectionEvent, flag};
-use sensor_common::rule::{AllowRule, ClassKey, ClassRule, DenyRule, TierLimit};
-use sensor_common::settings::Settings;
-use sensor_common::stats::{NetworkStats, SourceStats};
+use sensor_common::half_open::HalfOpenBucket;
+use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
+use sensor_common::settings::{Settings, Sizes};
+use sensor_common::stats::{NetworkBucket, NetworkStats, SourceBucket, SourceRecord};
 use sensor_common::stream::{Hello, Http, Records};
+use sensor_common::tables::EventBudget;
+use sensor_common::traffic::TrafficBucket;
 use sensor_common::wire::Segment;
-use sensor_common::{ABI_VERSION, capacity, names};
+use sensor_common::{ABI_VERSION, capacity, filter, names};
+use sensor_tests::executor::SIZES;
 use sensor_tests::executor::kernel::Kernel;
 use sensor_tests::require::{Tier, require};
 
@@ -27,22 +31,30 @@ macro_rules! layouts {
 
 const LAYOUTS: &[Layout] = layouts![
     Address,
-    AllowRule,
     ClassKey,
     ClassRule,
     Connection,
+    ConnectionBucket,
     ConnectionEvent,
     ConnectionKey,
-    DenyRule,
+    EventBudget,
+    HalfOpenBucket,
     Hello,
     Http,
+    NetworkBucket,
     NetworkStats,
     Prefix,
     Records,
+    Reference,
+    Rule,
     Segment,
     Settings,
-    SourceStats,
-    TierLimit
+    Sizes,
+    SourceBucket,
+    SourceRecord,
+    TierLimit,
+    TrafficBucket,
+    Tuple
 ];
 
 /// Types whose fields the object describes; the compiler leaves the others out, their maps' sizes are checked.
@@ -73,7 +85,7 @@ fn boundary_types(source: &str) -> Vec<String> {
     let mut inside = false;
     for line in source.lines() {
         match line {
-            "plain! {" => inside = true,
+            "plain! {" | "crate::plain! {" => inside = true,
             "}" => inside = false,
             _ if inside => names.extend(
                 line.strip_prefix("    pub struct ").and_then(|rest| rest.split(' ').next()).map(str::to_owned),
@@ -103,27 +115,63 @@ fn maps_have_the_host_s_sizes() {
     if !require(Tier::Bpf) {
         return;
     }
-    let prefix = size_of::<Prefix>();
-    let expected: &[(&str, usize, usize, u32)] = &[
-        (names::SETTINGS, 4, size_of::<Settings>(), 1),
-        (names::SERVICES, 4, 8, 65_536 / 64),
-        (names::COUNTERS, 4, 8, Counter::COUNT),
-        (names::SOURCES, size_of::<Address>(), size_of::<SourceStats>(), capacity::SOURCES),
-        (names::CONNECTIONS, size_of::<ConnectionKey>(), size_of::<Connection>(), capacity::CONNECTIONS),
-        (names::NETWORKS, size_of::<Address>(), size_of::<NetworkStats>(), capacity::NETWORKS),
-        (names::ALLOW, prefix, size_of::<AllowRule>(), capacity::ALLOW),
-        (names::DENY, prefix, size_of::<DenyRule>(), capacity::DENY),
-        (names::CLASSES, size_of::<ClassKey>(), size_of::<ClassRule>(), capacity::CLASSES),
-        (names::TIERED, prefix, 4, capacity::TIERED),
-        (names::LIMITS, 4, size_of::<TierLimit>(), capacity::TIERS),
-        (names::EVENTS, 0, 0, capacity::EVENTS_BYTES),
+    let sizes = Sizes { regions: 2, ..SIZES };
+    let kernel = Kernel::with_sizes(sizes).expect("the program loads");
+    let expected = maps(&sizes);
+    assert_eq!(expected.iter().map(|map| map.0).collect::<Vec<_>>(), names::MAPS, "every pinned map is checked");
+    let infos = kernel.map_infos().expect("maps can be asked");
+    for (name, key, value, entries, flags) in expected {
+        let info = &infos[name];
+        let is = (info.key_size() as usize, info.value_size() as usize, info.max_entries(), info.map_flags());
+        assert_eq!(is, (key, value, entries, flags), "{name}: key, value, entries, flags");
+    }
+}
+
+/// `BPF_F_NO_PREALLOC` and `BPF_F_MMAPABLE` in linux/bpf.h: tries want the one; the daemon maps what has the other.
+const ON_DEMAND: u32 = 1;
+const MAPPED: u32 = 1 << 10;
+
+/// Name, key size, value size, capacity and flags of every pinned map.
+fn maps(sizes: &Sizes) -> Vec<(&'static str, usize, usize, u32, u32)> {
+    let elements = sizes.elements();
+    let (prefix, reference) = (size_of::<Prefix>(), size_of::<Reference>());
+    let array = |name, value, entries| (name, 4, value, entries, 0);
+    let mapped = |name, value, entries| (name, 4, value, entries, MAPPED);
+    vec![
+        array(names::SETTINGS, size_of::<Settings>(), 1),
+        array(names::SERVICES, 8, 65_536 / 64),
+        array(names::COUNTERS, 8 * Counter::COUNT as usize, 1),
+        mapped(names::TRAFFIC, size_of::<TrafficBucket>(), elements.traffic),
+        mapped(names::HALF_OPEN, size_of::<HalfOpenBucket>(), elements.half_open),
+        mapped(names::SOURCES, size_of::<SourceBucket>(), elements.sources),
+        mapped(names::NETWORKS, size_of::<NetworkBucket>(), elements.networks),
+        mapped(names::CONNECTIONS, size_of::<ConnectionBucket>(), elements.connections),
+        mapped(names::FILTER, 8, filter::WORDS),
+        mapped(names::RULES, size_of::<Rule>(), capacity::RULES),
+        mapped(names::HITS, 8, elements.hits),
+        (names::ALLOW, prefix, reference, capacity::ALLOW, ON_DEMAND),
+        (names::DENY, prefix, reference, capacity::DENY, ON_DEMAND),
+        (names::CLASSES, size_of::<ClassKey>(), size_of::<ClassRule>(), capacity::CLASSES, 0),
+        (names::TIERED, prefix, 4, capacity::TIERED, ON_DEMAND),
+        array(names::LIMITS, size_of::<TierLimit>(), capacity::TIERS),
+        (names::EVENTS, 0, 0, capacity::EVENTS_BYTES, 0),
+    ]
+}
+
+/// Buckets are what fits cache lines: none may straddle one more than it must, and the probe reads one or two.
+#[test]
+fn buckets_fill_cache_lines() {
+    const LINE: usize = 64;
+    assert_eq!(size_of::<TrafficBucket>(), 2 * LINE, "keys and counters of four sources");
+    assert_eq!(size_of::<HalfOpenBucket>(), LINE, "four attempts");
+    let keys = [
+        (SourceBucket::LAYOUT, "keys", size_of::<SourceBucket>()),
+        (NetworkBucket::LAYOUT, "keys", size_of::<NetworkBucket>()),
+        (ConnectionBucket::LAYOUT, "tags", size_of::<ConnectionBucket>()),
     ];
-    assert_eq!(expected.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), names::MAPS, "every pinned map is checked");
-    let kernel = Kernel::load_full().expect("the program loads");
-    let sizes = kernel.map_sizes().expect("maps can be asked");
-    for (name, key, value, entries) in expected {
-        let size = |bytes: &usize| u32::try_from(*bytes).expect("small");
-        assert_eq!(sizes.get(*name), Some(&(size(key), size(value), *entries)), "{name}: key, value, entries");
+    for (layout, keys, size) in keys {
+        assert_eq!(layout[0], (keys, 0, LINE), "the keys of a bucket are its first line");
+        assert_eq!(size % LINE, 0, "the next bucket begins with a line");
     }
 }
 

@@ -33,8 +33,11 @@ use super::rules::{Rules, tier_marks};
 use super::{Executor, List, Observation, RelativeNs, SIZES, World, arrays, network_entries};
 
 const BPFFS: &str = "/sys/fs/bpf";
-/// Not pinned, so it has no name that others share.
+/// Maps that hold nothing for others, so they have no name that others share.
 const BUDGET: &str = "BUDGET";
+const TICK: &str = "TICK";
+/// Words of what a CPU knows of the timer tick at hand.
+const TICK_WORDS: usize = 3;
 /// Return values of an XDP program.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -58,7 +61,7 @@ type Trie<V> = LpmTrie<MapData, Wire<Address>, Wire<V>>;
 pub struct Kernel {
     settings: Array<MapData, Wire<Settings>>,
     services: Array<MapData, u64>,
-    counters: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Wire<[u64; Counter::COUNT as usize]>>,
     traffic: Mapped<TrafficBucket>,
     half_open: Mapped<HalfOpenBucket>,
     sources: Mapped<SourceBucket>,
@@ -73,6 +76,7 @@ pub struct Kernel {
     tiered: Trie<u32>,
     limits: Array<MapData, Wire<TierLimit>>,
     budget: PerCpuArray<MapData, Wire<EventBudget>>,
+    tick: PerCpuArray<MapData, Wire<[u64; TICK_WORDS]>>,
     events: RingBuf<MapData>,
     object: Ebpf,
     /// The rule book, and the words of the filter that it has marked.
@@ -152,6 +156,7 @@ impl Kernel {
             tiered: LpmTrie::try_from(take(&mut object, names::TIERED)?)?,
             limits: Array::try_from(take(&mut object, names::LIMITS)?)?,
             budget: PerCpuArray::try_from(take(&mut object, BUDGET)?)?,
+            tick: PerCpuArray::try_from(take(&mut object, TICK)?)?,
             events: RingBuf::try_from(take(&mut object, names::EVENTS)?)?,
             object,
             book: Rules::default(),
@@ -205,11 +210,9 @@ impl Kernel {
         }
         let mut budgets = self.budget.get(&0, 0).expect("it has one element").to_vec();
         budgets.iter_mut().for_each(|budget| budget.0.age(step));
-        self.write_budgets(budgets).expect("as many as were read");
-    }
-
-    fn write_budgets(&mut self, budgets: Vec<Wire<EventBudget>>) -> Result<()> {
-        Ok(self.budget.set(0, PerCpuValues::try_from(budgets)?, 0)?)
+        write(&mut self.budget, budgets).expect("as many as were read");
+        // A time that was read before the step is none behind it.
+        reset(&mut self.tick).expect("it has one element");
     }
 
     fn at(&self, relative: RelativeNs) -> u64 {
@@ -289,14 +292,9 @@ impl Kernel {
         for tier in 0..self.limits.len() {
             self.limits.set(tier, Wire(none), 0)?;
         }
-        for index in 0..self.counters.len() {
-            let values = self.counters.get(&index, 0)?;
-            if values.iter().any(|value| *value != 0) {
-                self.counters.set(index, PerCpuValues::try_from(vec![0; values.len()])?, 0)?;
-            }
-        }
-        let cpus = self.budget.get(&0, 0)?.len();
-        self.write_budgets(vec![Wire(Plain::zeroed()); cpus])?;
+        reset(&mut self.counters)?;
+        reset(&mut self.budget)?;
+        reset(&mut self.tick)?;
         while self.events.next().is_some() {}
         Ok(())
     }
@@ -361,9 +359,9 @@ impl Executor for Kernel {
             events,
             ..Observation::default()
         };
+        let counters = self.counters.get(&0, 0).expect("it has one element");
         for counter in Counter::ALL {
-            let values = self.counters.get(&counter.index(), 0).expect("every counter has a place");
-            let sum: u64 = values.iter().sum();
+            let sum: u64 = counters.iter().map(|cpu| cpu.0[index(counter.index())]).sum();
             if sum > 0 {
                 observation.counters.insert(*counter, sum);
             }
@@ -443,6 +441,16 @@ fn index(place: u32) -> usize {
 
 fn hit_index(region: u32, place: u32) -> usize {
     index(region * capacity::RULES + place)
+}
+
+/// Writes every CPU's element.
+fn write<T: Plain>(map: &mut PerCpuArray<MapData, Wire<T>>, values: Vec<Wire<T>>) -> Result<()> {
+    Ok(map.set(0, PerCpuValues::try_from(values)?, 0)?)
+}
+
+fn reset<T: Plain>(map: &mut PerCpuArray<MapData, Wire<T>>) -> Result<()> {
+    let cpus = map.get(&0, 0)?.len();
+    write(map, vec![Wire(T::zeroed()); cpus])
 }
 
 fn read_hash<K: Plain + Ord, V: Plain>(map: &Hash<K, V>) -> BTreeMap<K, V> {
