@@ -47,7 +47,7 @@ pub struct Maps {
     /// What was written to them last.
     written: Settings,
     services: Array<MapData, u64>,
-    counters: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Plainly<[u64; Counter::COUNT as usize]>>,
     traffic: Mapped<TrafficCells>,
     mirror: Mirror,
     attempts: Mapped<AttemptCells>,
@@ -193,11 +193,12 @@ impl Kernel for Maps {
     }
 
     fn counters(&mut self) -> Result<Counters, KernelError> {
-        let sum = |index| -> Result<u64, KernelError> {
-            let cells = self.counters.get(&index, 0).map_err(|error| refused("read counters", &error))?;
-            Ok(cells.iter().fold(0_u64, |sum, cell| sum.wrapping_add(*cell)))
-        };
-        (0..Counter::COUNT).map(sum).collect::<Result<_, _>>().map(Counters::new)
+        let cells = self.counters.get(&0, 0).map_err(|error| refused("read counters", &error))?;
+        let mut sums = vec![0_u64; Counter::COUNT as usize];
+        for Plainly(of_cpu) in cells.iter() {
+            sums.iter_mut().zip(of_cpu).for_each(|(sum, cell)| *sum = sum.wrapping_add(*cell));
+        }
+        Ok(Counters::new(sums))
     }
 
     fn sources(&mut self, now_ns: u64) -> Result<Vec<Completed>, KernelError> {

@@ -133,7 +133,7 @@ pub(super) fn shapes(sizes: &Sizes) -> [Shape; 17] {
     [
         array(names::SETTINGS, size_of::<Settings>(), 1),
         array(names::SERVICES, 8, SERVICE_WORDS),
-        array(names::COUNTERS, 8, Counter::COUNT),
+        array(names::COUNTERS, 8 * Counter::COUNT as usize, 1),
         array(names::TRAFFIC, size_of::<TrafficBucket>(), elements.traffic),
         array(names::HALF_OPEN, size_of::<HalfOpenBucket>(), elements.half_open),
         array(names::SOURCES, size_of::<SourceBucket>(), elements.sources),
