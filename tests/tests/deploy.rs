@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use sensor_tests::lab::process::installed;
 use sensor_tests::query::{PromRule, panels, repository, rules, shipped};
 use sensor_tests::require::{Tier, require_program};
 use serde_json::Value;
@@ -173,10 +172,7 @@ fn promtool_takes_rules_configuration_and_every_alert_test() {
 fn the_unit_is_hardened() {
     let unit = text("deploy/systemd/sensor.service");
     assert!(unit.contains("\nCapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_PERFMON\n"), "more than it needs");
-    if !installed("systemd-analyze") {
-        let demanded = std::env::var("SENSOR_REQUIRE").unwrap_or_default();
-        assert!(!demanded.split(',').any(|tier| tier.trim() == "systemd"), "systemd-analyze is not installed");
-        println!("SKIP systemd: `systemd-analyze` is not installed (apt-get install systemd)");
+    if !require_program(Tier::Net, "systemd-analyze") {
         return;
     }
     // Tenths of the exposure level; the program itself need not be installed for it.

@@ -1,9 +1,9 @@
 //! The relay gap and the fingerprint on captures of real clients and relays, against their labels.
 //!
-//! The captures are no part of the repository: `SENSOR_DATA` names their folder.
+//! `tests/captures` holds them: real clients and relay software in network namespaces, with true delays as labels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sensor_common::connection::Connection;
 use sensor_common::event::{UNKNOWN_US, flag, protocol};
@@ -27,16 +27,7 @@ const RESUMED: &[(&str, &str)] = &[
 /// One line of labels.csv.
 type Label = BTreeMap<String, String>;
 
-fn data(folder: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let root = std::env::var("SENSOR_DATA").unwrap_or_else(|_| default.to_owned());
-    let path = Path::new(&root).join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("SKIP data: no {}; set SENSOR_DATA", path.display());
-    None
-}
+const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
 
 fn labels(path: &Path) -> Vec<Label> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -96,14 +87,14 @@ fn rightly_unknown(label: &Label, seen: &Connection) -> bool {
 
 #[test]
 fn captures_give_their_labels() {
-    let Some(folder) = data("relay-gap") else { return };
+    let folder = Path::new(CAPTURES);
     let mut faults = Vec::new();
     let (mut plain_relays, mut direct_flagged) = (0, 0);
     let mut classes: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     let labels = labels(&folder.join("labels.csv"));
     for label in &labels {
         let name = &label["pcap"];
-        let seen = follow(&folder.join("pcaps").join(name));
+        let seen = follow(&folder.join(name));
         let flagged = seen.flags & flag::GAP_FLAGGED != 0;
         compare(&mut faults, name, "rtt", seen.rtt_us, number(label, "rtt_tcp_ingress_ms"), ROUNDING_US);
         let tls = label["tls"] != "none";

@@ -2,15 +2,18 @@
 //! What the system has is linked to; what it lacks is unpacked and started through a small script.
 //! Every entry has been run once before it gets its name.
 
+mod script;
+
 use std::env;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use self::script::Files;
 use super::debian::Store;
 use crate::command;
 use crate::progress::Step;
@@ -19,8 +22,8 @@ use crate::workspace::Workspace;
 /// One program: where to get it and how to see that it runs.
 struct Tool {
     name: &'static str,
-    /// Debian package.
-    package: &'static str,
+    /// Debian packages: the one with the program, and what it must have beside it.
+    packages: &'static [&'static str],
     /// Harmless arguments, and words only a working program answers with.
     ask: &'static [&'static str],
     answer: &'static str,
@@ -30,57 +33,51 @@ struct Tool {
     files: Files,
 }
 
-/// How an unpacked program finds files of its own.
-#[derive(Clone, Copy)]
-enum Files {
-    /// By its own path, or it has none.
-    Itself,
-    /// A variable names the folder, which is relative to the library folder of the root.
-    Variable(&'static str, &'static str),
-    /// By paths below `/usr/share` that are compiled in: it gets the unpacked folder there, in a mount namespace of
-    /// its own.
-    Share,
-}
-
 /// A plain program whose name is that of its package.
-const PLAIN: Tool = Tool { name: "", package: "", ask: &["--version"], answer: "", real: None, files: Files::Itself };
+const PLAIN: Tool = Tool { name: "", packages: &[], ask: &["--version"], answer: "", real: None, files: Files::Itself };
 
-const PYTHON_ASK: &[&str] =
-    &["-c", "import asyncio, http.client, json, socket, ssl, urllib.request; print('all there')"];
+const PYTHON_ASK: &[&str] = &[
+    "-c",
+    "import asyncio, http.client, json, prometheus_client.openmetrics, socket, ssl, urllib.request; print('all there')",
+];
 const NODE_ASK: &[&str] = &["-e", "require('https'); require('http2'); require('tls'); console.log('all there')"];
 
-const TOOLS: [Tool; 12] = [
-    Tool { name: "curl", package: "curl", answer: "libcurl/", ..PLAIN },
-    Tool { name: "ethtool", package: "ethtool", answer: "ethtool version", ..PLAIN },
-    Tool { name: "ip", package: "iproute2", ask: &["-V"], answer: "iproute2", ..PLAIN },
-    Tool { name: "microsocks", package: "microsocks", ask: &["-h"], answer: "SOCKS5", ..PLAIN },
-    Tool { name: "nft", package: "nftables", answer: "nftables v", ..PLAIN },
-    Tool { name: "nginx", package: "nginx", ask: &["-v"], answer: "nginx version", ..PLAIN },
+const TOOLS: [Tool; 13] = [
+    Tool { name: "curl", packages: &["curl"], answer: "libcurl/", ..PLAIN },
+    Tool { name: "ethtool", packages: &["ethtool"], answer: "ethtool version", ..PLAIN },
+    Tool { name: "ip", packages: &["iproute2"], ask: &["-V"], answer: "iproute2", ..PLAIN },
+    Tool { name: "microsocks", packages: &["microsocks"], ask: &["-h"], answer: "SOCKS5", ..PLAIN },
+    Tool { name: "nft", packages: &["nftables"], answer: "nftables v", ..PLAIN },
+    Tool { name: "nginx", packages: &["nginx"], ask: &["-v"], answer: "nginx version", ..PLAIN },
     Tool {
         name: "node",
-        package: "nodejs",
-
+        packages: &["nodejs"],
         ask: NODE_ASK,
         answer: "all there",
         real: Some(&["-p", "process.execPath"]),
         files: Files::Share,
     },
-    Tool { name: "prometheus", package: "prometheus", answer: "prometheus, version", ..PLAIN },
-    Tool { name: "promtool", package: "prometheus", answer: "promtool, version", ..PLAIN },
+    Tool { name: "prometheus", packages: &["prometheus"], answer: "prometheus, version", ..PLAIN },
+    Tool { name: "promtool", packages: &["prometheus"], answer: "promtool, version", ..PLAIN },
     Tool {
         name: "python3",
-        package: "python3",
-
+        packages: &["python3", "python3-prometheus-client"],
         ask: PYTHON_ASK,
         answer: "all there",
         real: Some(&["-c", "import sys; print(sys.executable)"]),
+        files: Files::Modules,
+    },
+    Tool {
+        name: "systemd-analyze",
+        packages: &["systemd"],
+        answer: "systemd 2",
+        files: Files::Libraries("systemd"),
         ..PLAIN
     },
-    Tool { name: "tinyproxy", package: "tinyproxy", ask: &["-v"], answer: "tinyproxy 1", ..PLAIN },
+    Tool { name: "tinyproxy", packages: &["tinyproxy"], ask: &["-v"], answer: "tinyproxy 1", ..PLAIN },
     Tool {
         name: "xdp-filter",
-        package: "xdp-tools",
-
+        packages: &["xdp-tools"],
         ask: &["help"],
         answer: "load xdp-filter",
         files: Files::Variable("LIBXDP_OBJECT_PATH", "bpf"),
@@ -112,7 +109,8 @@ pub(crate) fn ensure(workspace: &Workspace, store: &mut Store) -> Result<Vec<Ins
             Ok(program) => (Some(program), None),
             Err(error) => {
                 eprintln!("setup: warning: {} is not available: {error:#}", tool.name);
-                eprintln!("setup: tests that use it will skip; `sudo apt-get install {}` gives it too", tool.package);
+                let packages = tool.packages.join(" ");
+                eprintln!("setup: tests that use it will skip; `sudo apt-get install {packages}` gives it too");
                 (None, Some(format!("{error:#}")))
             }
         };
@@ -124,34 +122,49 @@ pub(crate) fn ensure(workspace: &Workspace, store: &mut Store) -> Result<Vec<Ins
 /// The program behind the entry, which is made anew unless it works.
 fn one(tool: &Tool, path: &Path, workspace: &Workspace, store: &mut Store) -> Result<PathBuf> {
     if runs(tool, path).is_ok() {
-        return fs::read_link(path).or_else(|_| in_root(tool, store));
+        return Ok(fs::read_link(path).or_else(|_| script::program(path)).unwrap_or_else(|_| path.to_owned()));
     }
     let fresh = path.with_extension("new");
     if fresh.symlink_metadata().is_ok() {
         fs::remove_file(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
     }
-    let program = if let Some(program) = on_system(tool, &workspace.setup) {
+    let working = present(tool, &workspace.setup).find(|program| runs(tool, program).is_ok());
+    let program = if let Some(found) = working {
+        let program = real(tool, found);
         symlink(&program, &fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+        runs(tool, &fresh).with_context(|| format!("{} does not work", program.display()))?;
         program
     } else {
         let step = Step::begin(format!("unpacking {}", tool.name));
-        let count = store.unpack(&[tool.package], &step)?;
-        let program = in_root(tool, store)?;
-        write_script(&fresh, &script(tool, &program, store))?;
+        let count = store.unpack(tool.packages, &step)?;
+        let program = start_through_script(tool, &fresh, workspace, store)?;
         step.done(&format!("{count} packages"));
         program
     };
-    runs(tool, &fresh).with_context(|| format!("{} does not work", program.display()))?;
     fs::rename(&fresh, path).with_context(|| format!("cannot rename {}", fresh.display()))?;
     Ok(program)
 }
 
+/// The first program that works with what was unpacked. Where only its company was missing, such as a module, apt
+/// brought no second copy of the program itself: it is then one of the system's.
+fn start_through_script(tool: &Tool, fresh: &Path, workspace: &Workspace, store: &Store) -> Result<PathBuf> {
+    let mut failure = None;
+    for program in in_root(tool, store).into_iter().chain(present(tool, &workspace.setup)) {
+        script::write(fresh, tool.files, &program, store)?;
+        match runs(tool, fresh) {
+            Ok(()) => return Ok(program),
+            Err(error) => failure = failure.or(Some((program, error))),
+        }
+    }
+    let packages = tool.packages.join(" ");
+    let Some((program, error)) = failure else { bail!("`{packages}` brought no program {}", tool.name) };
+    Err(error).with_context(|| format!("{} does not work with `{packages}` unpacked", program.display()))
+}
+
 /// The program in the unpacked tree; `/sbin` and `/bin` are for releases before the merged `/usr`.
-fn in_root(tool: &Tool, store: &Store) -> Result<PathBuf> {
+fn in_root(tool: &Tool, store: &Store) -> Option<PathBuf> {
     let folders = ["usr/bin", "usr/sbin", "bin", "sbin"];
-    let programs = folders.map(|folder| store.root().join(folder).join(tool.name));
-    let found = programs.into_iter().find(|program| program.exists());
-    found.with_context(|| format!("the package {} brought no program {}", tool.package, tool.name))
+    folders.map(|folder| store.root().join(folder).join(tool.name)).into_iter().find(|program| program.exists())
 }
 
 /// Some programs answer with a non-zero status when asked for help: the words decide.
@@ -167,16 +180,15 @@ fn answered(tool: &Tool, text: &str) -> bool {
     text.contains(tool.answer) && !text.contains("error while loading shared libraries")
 }
 
-/// The first working program on `PATH` or in the system folders a user's `PATH` may lack.
-fn on_system(tool: &Tool, setup: &Path) -> Option<PathBuf> {
+/// Programs of this name on `PATH` and in the system folders a user's `PATH` may lack.
+fn present(tool: &Tool, setup: &Path) -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let always = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
-    let folders =
-        env::split_paths(&path).chain(always).filter(|folder| folder.is_absolute() && !folder.starts_with(setup));
-    folders
-        .map(|folder| folder.join(tool.name))
-        .find(|program| runs(tool, program).is_ok())
-        .map(|found| real(tool, found))
+    let folders: Vec<PathBuf> = env::split_paths(&path)
+        .chain(always)
+        .filter(|folder| folder.is_absolute() && !folder.starts_with(setup))
+        .collect();
+    folders.into_iter().map(|folder| folder.join(tool.name)).filter(|program| program.is_file())
 }
 
 fn real(tool: &Tool, found: PathBuf) -> PathBuf {
@@ -185,44 +197,9 @@ fn real(tool: &Tool, found: PathBuf) -> PathBuf {
     told.filter(|program| program.is_absolute() && runs(tool, program).is_ok()).unwrap_or(found)
 }
 
-fn script(tool: &Tool, program: &Path, store: &Store) -> String {
-    let word = |path: &Path| quoted(&path.display().to_string());
-    let program = word(program);
-    let head = format!("#!/bin/sh\nexport LD_LIBRARY_PATH={}\n", quoted(&store.library_path()));
-    match tool.files {
-        Files::Itself => format!("{head}exec {program} \"$@\"\n"),
-        Files::Variable(name, folder) => {
-            let value = word(&store.root().join(Store::library_folder()).join(folder));
-            format!("{head}export {name}={value}\nexec {program} \"$@\"\n")
-        }
-        Files::Share => {
-            let share = word(&store.root().join("usr/share"));
-            // As a user, the mount needs a user namespace; root stays root, in whatever network namespace it is.
-            format!(
-                "{head}map=\n\
-                 [ \"$(id -u)\" = 0 ] || map=--map-root-user\n\
-                 exec unshare --mount $map sh -c 'mount --bind \"$0\" /usr/share && exec \"$@\"' {share} {program} \"$@\"\n"
-            )
-        }
-    }
-}
-
-fn write_script(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// One word for the shell, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PLAIN, TOOLS, Tool, answered, quoted};
-    use crate::command;
-    use std::process::Command;
+    use super::{PLAIN, TOOLS, Tool, answered};
 
     #[test]
     fn answers() {
@@ -241,15 +218,7 @@ mod tests {
     fn every_row_is_complete_and_in_order() {
         assert!(TOOLS.is_sorted_by_key(|tool| tool.name));
         for tool in &TOOLS {
-            assert!(!tool.package.is_empty() && !tool.answer.is_empty(), "{}", tool.name);
-        }
-    }
-
-    #[test]
-    fn the_shell_reads_back_what_was_quoted() {
-        for text in ["/plain", "/with space", "/it's", "/$HOME/`x`\"\\"] {
-            let line = format!("printf %s {}", quoted(text));
-            assert_eq!(command::stdout(Command::new("sh").args(["-c", &line])).expect("sh runs"), text);
+            assert!(!tool.packages.is_empty() && !tool.answer.is_empty(), "{}", tool.name);
         }
     }
 }
