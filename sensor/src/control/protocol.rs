@@ -157,6 +157,9 @@ pub struct Status {
     pub campaigns_open: u64,
     /// Installed rules, by kind.
     pub rules: BTreeMap<String, u64>,
+    /// Changes of rules that wait for their turn to be made in the kernel.
+    #[serde(default)]
+    pub rules_pending: u64,
     pub learning: Learning,
     pub tick_ms: f64,
     pub config_path: Option<String>,

@@ -24,7 +24,7 @@ impl<K: Kernel> Daemon<K> {
     pub fn answer(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
         let answer = self.carry_out(request, now);
         // What an operator decided must not wait for the next batch.
-        if self.standing_changed {
+        if self.is_unsaved() {
             self.store();
         }
         answer
@@ -102,7 +102,7 @@ impl<K: Kernel> Daemon<K> {
 
     /// A rule with what the kernel counted for it.
     pub(super) fn rule_answer(&self, subject: &Subject, rule: &Rule, now: Time) -> RuleAnswer {
-        let reason = match self.refused.get(subject) {
+        let reason = match self.enforcement.refused.get(subject) {
             Some(cause) => format!("{} (not installed: {cause})", rule.reason),
             None => rule.reason.clone(),
         };
@@ -113,7 +113,7 @@ impl<K: Kernel> Daemon<K> {
             reason,
             campaign: rule.campaign,
             expires_in_s: rule.expires.map(|at| at.since(now).as_seconds()),
-            hits: self.installed.get(subject).map_or(0, |installed| installed.hits),
+            hits: self.enforcement.get(subject).map_or(0, |installed| installed.hits),
         }
     }
 
