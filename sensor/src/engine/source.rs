@@ -4,6 +4,8 @@
 //! the first time counts in full only if the kernel met it since the last tick too. Only sources that were active
 //! since the last tick are looked at.
 
+use std::hint::black_box;
+
 use sensor_common::address::Address;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ const OVERLAP: Span = Span::seconds(2);
 
 /// A source that goes on is stored again after this time.
 const STORE_GRAIN: Span = Span::seconds(100);
+
+/// Sources whose memory is asked for at once.
+const AHEAD: usize = 16;
 
 /// A source that goes on becomes the most recent one again after this time: the least recently seen is forgotten to the
 /// minute.
@@ -130,12 +135,20 @@ impl Sources {
                 heavy.push(HeavySource { source: totals.source, tier, exceeded });
             }
         };
-        for (place, number) in known {
-            let totals = active[number as usize];
-            if self.table.is_at(place, &totals.source) {
-                judge(self, totals, Some(place));
-            } else {
-                others.push(totals);
+        for chunk in known.chunks(AHEAD) {
+            // Asked for together, so that the memory answers together.
+            let mut is_at = [false; AHEAD];
+            for (is_at, (place, number)) in is_at.iter_mut().zip(chunk) {
+                *is_at = self.table.is_at(*place, &active[*number as usize].source);
+                black_box(self.table.at(*place).reach());
+            }
+            for (is_at, (place, number)) in is_at.iter().zip(chunk) {
+                let totals = active[*number as usize];
+                if *is_at {
+                    judge(self, totals, Some(*place));
+                } else {
+                    others.push(totals);
+                }
             }
         }
         for totals in others {
@@ -237,6 +250,11 @@ fn seconds(at: Time) -> u32 {
 }
 
 impl Source {
+    /// A word from each part, to have them all at hand.
+    fn reach(&self) -> u64 {
+        u64::from(self.told) ^ self.total_connections ^ self.connections.reach() ^ self.requests.reach()
+    }
+
     fn enter(&mut self, now: Moment, totals: &SourceTotals, (connections, requests): (u64, u64)) {
         self.total_connections = totals.connections;
         self.total_requests = totals.requests;

@@ -164,6 +164,12 @@ impl Windows {
         }
     }
 
+    /// A word from each end.
+    pub(super) fn reach(&self) -> u64 {
+        let [minute, _, day] = &self.0;
+        u64::from(minute.head) ^ u64::from(day.slots[6])
+    }
+
     /// Stored windows; what claims to lie in the future is dropped.
     #[must_use]
     pub(super) fn sane(self, now: Time) -> Self {
