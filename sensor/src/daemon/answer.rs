@@ -35,20 +35,24 @@ impl<K: Kernel> Daemon<K> {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
             Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref(), now),
             Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
-            Request::Rules { kind } => {
-                let wanted = |subject: &Subject| kind.as_ref().is_none_or(|kind| kind == subject.kind());
-                let rules = self.desired().filter(|(subject, _)| wanted(subject));
-                Ok(Answer::Rules { rules: rules.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect() })
-            }
+            Request::Rules { kind, limit, offset } => Ok(self.rules(kind.as_deref(), limit, offset, now)),
             Request::Explain { subject } => self.explain(&subject, now),
             Request::Get { name } => tunables(&self.config.tunables, name.as_deref()),
             Request::Allow { prefix, note, ttl_s } => self.allow(&prefix, note, ttl_s, now),
             Request::Disallow { prefix } => self.disallow(&prefix, now),
             Request::Block { prefix, reason, ttl_s, force } => self.block(&prefix, reason, ttl_s, force, now),
             Request::Unblock { prefix } => self.unblock(&prefix, now),
+            Request::Bulk(list) => self.bulk(&list, now),
             Request::Set { name, value } => self.set(&name, value),
             Request::Reload => self.reload(now),
         }
+    }
+
+    fn rules(&self, kind: Option<&str>, limit: usize, offset: usize, now: Time) -> Answer {
+        let rules = || self.desired().filter(|(subject, _)| kind.is_none_or(|kind| kind == subject.kind()));
+        let shown = rules().skip(offset).take(limit);
+        let shown = shown.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect();
+        Answer::Rules { rules: shown, total: rules().count() }
     }
 
     fn sources(&mut self, limit: usize, sort: SortKey, tier: Option<&str>, now: Time) -> Result<Answer, Refusal> {

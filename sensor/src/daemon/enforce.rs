@@ -178,7 +178,7 @@ impl<K: Kernel> Daemon<K> {
     }
 
     /// Finds out what the changes on both sides ask for.
-    fn follow(&mut self, now: Time) {
+    pub(super) fn follow(&mut self, now: Time) {
         let standing = self.standing.rules();
         let detected = self.engine.rules();
         let changes = standing.since(self.enforcement.standing).zip(detected.since(self.enforcement.detected));

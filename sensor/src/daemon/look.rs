@@ -35,6 +35,12 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// Whether nothing is left to compare.
+    #[cfg(test)]
+    pub(super) const fn is_over(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// Notes that this daemon changed a rule: what the kernel held before is no difference.
     pub(super) fn note_change(&mut self, subject: Subject) {
         if self.rest.is_some() {

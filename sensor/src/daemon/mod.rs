@@ -7,6 +7,7 @@ pub mod run;
 pub mod standing;
 
 mod answer;
+mod bulk;
 mod change;
 mod enforce;
 mod look;

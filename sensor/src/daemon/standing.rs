@@ -71,12 +71,6 @@ impl Standing {
         &self.merged
     }
 
-    /// How many prefixes an operator blocks.
-    #[must_use]
-    pub fn blocked(&self) -> usize {
-        self.merged.kinds().deny
-    }
-
     /// The operator's rules, for the store.
     #[must_use]
     pub fn rows(&self) -> Vec<StandingRow> {
@@ -145,12 +139,6 @@ impl Standing {
     fn changed(&mut self, subject: &Subject) {
         self.unsaved.insert(*subject);
         self.merge(subject);
-    }
-
-    /// Whether an operator has a rule on this subject.
-    #[must_use]
-    pub fn is_operators(&self, subject: &Subject) -> bool {
-        self.operator.contains_key(subject)
     }
 
     /// Takes the configuration's allow list anew.
