@@ -36,15 +36,18 @@ fn ended(code: Code) -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
-    let socket = cli.socket.clone();
+    let given = cli.socket.clone();
+    let socket = given.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
     match ask::task(cli) {
-        Task::Ask(request, form) => ask::run(&socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)), request, form),
+        Task::Ask(request, form) => ask::run(&socket, request, form),
+        Task::List(file, list, form) => ask::list(&socket, &file, list, form),
+        Task::AllRules(kind, form) => ask::all_rules(&socket, kind.as_deref(), form),
         Task::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "sensor", &mut script);
             output::print(&String::from_utf8_lossy(&script))
         }
-        Task::Run(options) => daemon::run::run(&RunOptions { socket, ..options }),
+        Task::Run(options) => daemon::run::run(&RunOptions { socket: given, ..options }),
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
         Task::CheckConfig(file) => {
             Config::read(&file)?;

@@ -171,7 +171,7 @@ impl Live {
     /// # Errors
     /// When the sensor does not answer.
     pub fn rules(&self, kind: &str) -> Result<Vec<Value>> {
-        let answer = self.ask(&["rules", "--kind", kind])?;
+        let answer = self.ask(&["rules", "--all", "--kind", kind])?;
         answer["rules"].as_array().cloned().context("no `rules` in the answer")
     }
 

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use super::run::{DetachOptions, RunOptions};
 use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
-use crate::control::route::{DEFAULT_SOURCES, MOST_SOURCES};
+use crate::control::route::{DEFAULT_RULES, DEFAULT_SOURCES, MOST_RULES, MOST_SOURCES};
 use crate::control::subject;
 use crate::control::validate::RULE_KINDS;
 use crate::exit::Code;
@@ -62,6 +62,12 @@ pub enum Verb {
         /// Only rules of this kind
         #[arg(long, value_parser = RULE_KINDS)]
         kind: Option<String>,
+        /// Most rules to print
+        #[arg(long, short = 'n', default_value_t = DEFAULT_RULES, value_parser = rule_count)]
+        limit: usize,
+        /// All of them
+        #[arg(long, conflicts_with = "limit")]
+        all: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -75,7 +81,9 @@ pub enum Verb {
         output: Output,
     },
     /// Never refuse a prefix, whatever the detectors say
-    #[command(after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d")]
+    #[command(
+        after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d\n  sensor allow --file offices.txt"
+    )]
     Allow(AllowFlags),
     /// Take back what `allow` did
     #[command(after_help = "Example:\n  sensor disallow 198.51.100.0/24")]
@@ -85,15 +93,13 @@ pub enum Verb {
         prefix: String,
     },
     /// Refuse a prefix for a time
-    #[command(after_help = "Example:\n  sensor block 203.0.113.0/24 --ttl 2h --reason 'abuse report 4711'")]
+    #[command(
+        after_help = "Example:\n  sensor block 203.0.113.0/24 --ttl 2h --reason 'abuse report 4711'\n  sensor block --file list.txt --ttl 1d --skip-bad"
+    )]
     Block(BlockFlags),
     /// Take back a refusal, the operator's or a detector's
-    #[command(after_help = "Example:\n  sensor unblock 203.0.113.0/24")]
-    Unblock {
-        /// Address or prefix
-        #[arg(value_parser = prefix_text)]
-        prefix: String,
-    },
+    #[command(after_help = "Example:\n  sensor unblock 203.0.113.0/24\n  sensor unblock --file list.txt")]
+    Unblock(UnblockFlags),
     /// Change a tunable in the running daemon
     #[command(after_help = "Example:\n  sensor set relay_gap_ms 30\n\nNames, ranges and units: sensor get")]
     Set {
@@ -146,8 +152,8 @@ pub struct SourcesFlags {
 #[derive(Debug, Args)]
 pub struct AllowFlags {
     /// Address or prefix
-    #[arg(value_parser = prefix_text)]
-    pub prefix: String,
+    #[arg(value_parser = prefix_text, required_unless_present = "file", conflicts_with = "file")]
+    pub prefix: Option<String>,
     /// How long, for example 12h or 30d; without it until taken back
     #[arg(long, value_name = "DURATION", value_parser = super::duration::parse, conflicts_with = "remove")]
     pub ttl: Option<Duration>,
@@ -155,16 +161,43 @@ pub struct AllowFlags {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, conflicts_with = "remove")]
     pub note: String,
     /// Take it back, like `sensor disallow`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub remove: bool,
+    #[command(flatten)]
+    pub list: ListFlags,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Flags of `sensor unblock`.
+#[derive(Debug, Args)]
+pub struct UnblockFlags {
+    /// Address or prefix
+    #[arg(value_parser = prefix_text, required_unless_present = "file", conflicts_with = "file")]
+    pub prefix: Option<String>,
+    #[command(flatten)]
+    pub list: ListFlags,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Flags of verbs that take a list of prefixes.
+#[derive(Debug, Args)]
+pub struct ListFlags {
+    /// All prefixes of a file, one a line, `#` begins a comment; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leave out lines that are bad; without it nothing is done if any is
+    #[arg(long, requires = "file")]
+    pub skip_bad: bool,
 }
 
 /// Flags of `sensor block`.
 #[derive(Debug, Args)]
 pub struct BlockFlags {
     /// Address or prefix
-    #[arg(value_parser = prefix_text)]
-    pub prefix: String,
+    #[arg(value_parser = prefix_text, required_unless_present = "file", conflicts_with = "file")]
+    pub prefix: Option<String>,
     /// How long, for example 90s, 10m, 2h or 1d
     #[arg(long, value_name = "DURATION", value_parser = super::duration::parse, default_value = "1h")]
     pub ttl: Duration,
@@ -174,6 +207,10 @@ pub struct BlockFlags {
     /// Even if it covers your own session or the default gateway
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub list: ListFlags,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// The whole command, exit codes in its help.
@@ -196,9 +233,17 @@ fn subject_text(text: &str) -> Result<String, String> {
 }
 
 fn source_count(text: &str) -> Result<usize, String> {
+    count(text, MOST_SOURCES)
+}
+
+fn rule_count(text: &str) -> Result<usize, String> {
+    count(text, MOST_RULES)
+}
+
+fn count(text: &str, most: usize) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if (1..=MOST_SOURCES).contains(&count) => Ok(count),
-        _ => Err(format!("give a number from 1 to {MOST_SOURCES}")),
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(format!("give a number from 1 to {most}")),
     }
 }
 

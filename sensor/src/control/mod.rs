@@ -1,5 +1,6 @@
 //! The control plane: a Unix socket that speaks HTTP/1 and JSON.
 
+pub mod bulk;
 pub mod client;
 pub mod listen;
 pub mod protocol;

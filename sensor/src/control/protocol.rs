@@ -36,6 +36,9 @@ pub enum Request {
     },
     Rules {
         kind: Option<String>,
+        limit: usize,
+        /// Rules left out in front.
+        offset: usize,
     },
     /// An address, a prefix or a campaign's number.
     Explain {
@@ -58,6 +61,7 @@ pub enum Request {
     Unblock {
         prefix: String,
     },
+    Bulk(Bulk),
     Get {
         name: Option<String>,
     },
@@ -66,6 +70,73 @@ pub enum Request {
         value: u64,
     },
     Reload,
+}
+
+/// What is done with each prefix of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    Allow,
+    Block,
+    Unblock,
+}
+
+/// A list of prefixes, one a line; `#` begins a comment. Nothing is done if any line is bad, unless `skip_bad`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bulk {
+    pub deed: Deed,
+    pub lines: String,
+    /// Number of the first line, for what is told about lines.
+    #[serde(default = "one")]
+    pub first_line: usize,
+    /// Why, for those who read the rules later.
+    #[serde(default)]
+    pub reason: String,
+    /// Life of the rules; blocks have an hour unless told, allows have no end.
+    #[serde(default)]
+    pub ttl_s: Option<u64>,
+    /// Block even what guards protect.
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub skip_bad: bool,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub check: bool,
+}
+
+const fn one() -> usize {
+    1
+}
+
+/// A line of a list that nothing is done about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadLine {
+    pub line: usize,
+    pub error: String,
+}
+
+/// What became of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkDone {
+    pub deed: Deed,
+    /// Prefixes in it, bad ones included.
+    pub prefixes: usize,
+    /// Rules that were entered or taken out anew; with `check`, that would be.
+    pub applied: usize,
+    /// Rules that were there already (their life is renewed), or not there to be taken out.
+    pub unchanged: usize,
+    pub bad: usize,
+    /// The first of them.
+    pub bad_lines: Vec<BadLine>,
+    /// Rules that the kernel did not take; see `sensor rules`.
+    pub refused: usize,
+    /// Changes of rules that still wait to be made in the kernel, whoever asked for them.
+    pub pending: usize,
+    /// Rules of the kind that there is room for.
+    pub room: usize,
+    pub warnings: Vec<String>,
 }
 
 /// Order of `sensor sources`.
@@ -91,7 +162,8 @@ pub enum Answer {
     Explain(Box<Explanation>),
     Sources { sources: Vec<Source>, total: usize },
     Campaigns { campaigns: Vec<Campaign> },
-    Rules { rules: Vec<Rule> },
+    Rules { rules: Vec<Rule>, total: usize },
+    Bulk(Box<BulkDone>),
     Tunables { tunables: Vec<Tunable> },
     Done { done: String, warnings: Vec<String> },
 }
@@ -157,6 +229,9 @@ pub struct Status {
     pub campaigns_open: u64,
     /// Installed rules, by kind.
     pub rules: BTreeMap<String, u64>,
+    /// Changes of rules that wait for their turn to be made in the kernel.
+    #[serde(default)]
+    pub rules_pending: u64,
     pub learning: Learning,
     pub tick_ms: f64,
     pub config_path: Option<String>,

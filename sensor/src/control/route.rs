@@ -8,6 +8,10 @@ use super::protocol::{Request, SortKey};
 pub const DEFAULT_SOURCES: usize = 20;
 /// Most sources that one answer holds.
 pub const MOST_SOURCES: usize = 10_000;
+/// Rules that `/v1/rules` answers with unless a limit is given.
+pub const DEFAULT_RULES: usize = 100;
+/// Most rules that one answer holds.
+pub const MOST_RULES: usize = 10_000;
 /// Life of an operator's block unless a time is given, seconds.
 pub const DEFAULT_BLOCK_TTL_S: u64 = 3600;
 
@@ -30,13 +34,24 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/status", "", "How the sensor is."),
     route("GET", "/v1/sources", "[limit] [sort] [tier]", "Sources with the most traffic."),
     route("GET", "/v1/campaigns", "[all]", "Campaigns; `all=true` with the closed ones."),
-    route("GET", "/v1/rules", "[kind]", "Rules in the kernel: `allow`, `deny` or `class`."),
+    route(
+        "GET",
+        "/v1/rules",
+        "[kind] [limit] [offset]",
+        "Rules in force: `allow`, `deny` or `class`; `offset` leaves out the first.",
+    ),
     route("GET", "/v1/explain", "subject", "What is decided about an address, a prefix or a campaign."),
     route("GET", "/v1/tunables", "[name]", "Tunables in force."),
     route("POST", "/v1/allow", "prefix [note] [ttl_s]", "Never refuse a prefix."),
     route("POST", "/v1/disallow", "prefix", "Take an allow back."),
     route("POST", "/v1/block", "prefix [reason] [ttl_s] [force]", "Refuse a prefix; for an hour unless told."),
     route("POST", "/v1/unblock", "prefix", "Take a refusal back."),
+    route(
+        "POST",
+        "/v1/bulk",
+        "deed lines [reason] [ttl_s] [force] [skip_bad] [check] [first_line]",
+        "`allow`, `block` or `unblock` each prefix of a text, one a line; all of them, or none if a line is bad.",
+    ),
     route("POST", "/v1/set", "name value", "Change a tunable."),
     route("POST", "/v1/reload", "", "Read the configuration file again."),
 ];
@@ -70,6 +85,10 @@ pub(super) struct CampaignsQuery {
 pub(super) struct RulesQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<String>,
+    #[serde(default = "default_rules")]
+    pub(super) limit: usize,
+    #[serde(default)]
+    pub(super) offset: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,6 +147,10 @@ const fn default_sources() -> usize {
     DEFAULT_SOURCES
 }
 
+const fn default_rules() -> usize {
+    DEFAULT_RULES
+}
+
 const fn default_block_ttl() -> u64 {
     DEFAULT_BLOCK_TTL_S
 }
@@ -147,13 +170,14 @@ pub(super) fn call(request: &Request) -> Call {
         Request::Status => get("status", &()),
         Request::Sources { limit, sort, tier } => get("sources", &SourcesQuery { limit, sort, tier }),
         Request::Campaigns { all } => get("campaigns", &CampaignsQuery { all }),
-        Request::Rules { kind } => get("rules", &RulesQuery { kind }),
+        Request::Rules { kind, limit, offset } => get("rules", &RulesQuery { kind, limit, offset }),
         Request::Explain { subject } => get("explain", &ExplainQuery { subject }),
         Request::Get { name } => get("tunables", &TunablesQuery { name }),
         Request::Allow { prefix, note, ttl_s } => post("allow", &AllowBody { prefix, note, ttl_s }),
         Request::Disallow { prefix } => post("disallow", &PrefixBody { prefix }),
         Request::Block { prefix, reason, ttl_s, force } => post("block", &BlockBody { prefix, reason, ttl_s, force }),
         Request::Unblock { prefix } => post("unblock", &PrefixBody { prefix }),
+        Request::Bulk(bulk) => post("bulk", &bulk),
         Request::Set { name, value } => post("set", &SetBody { name, value }),
         Request::Reload => post("reload", &ReloadBody {}),
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -21,9 +22,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::listen::{self, Limits};
-use super::protocol::{Answer, Refusal, Request, VERSION, Versioned};
-use super::route;
-use super::validate;
+use super::protocol::{Answer, Bulk, BulkDone, Deed, Refusal, Request, VERSION, Versioned};
+use super::{bulk, route, validate};
 use crate::exit::{Code, Failure};
 
 /// One request on its way to the daemon, and where its answer goes.
@@ -31,6 +31,10 @@ pub type Call = (Request, oneshot::Sender<Result<Answer, Refusal>>);
 
 /// Bytes of a request body.
 const BODY_BYTES: usize = 16 * 1024;
+
+/// How long a list's rules are waited for until they are in the kernel, and how often that is asked.
+const ENTERED_WITHIN: Duration = Duration::from_secs(8);
+const ENTERED_LOOK: Duration = Duration::from_millis(50);
 
 /// The bound socket. Its file goes away with it.
 #[derive(Debug)]
@@ -140,6 +144,7 @@ fn router(daemon: mpsc::Sender<Call>) -> Router {
         .route("/v1/disallow", post(disallow))
         .route("/v1/block", post(block))
         .route("/v1/unblock", post(unblock))
+        .route("/v1/bulk", post(bulk).layer(DefaultBodyLimit::max(bulk::MOST_BYTES * 2)))
         .route("/v1/set", post(set))
         .route("/v1/reload", post(reload))
         .fallback(|| async {
@@ -171,7 +176,7 @@ async fn campaigns(State(daemon): State<Daemon>, query: Asked<route::CampaignsQu
 }
 
 async fn rules(State(daemon): State<Daemon>, query: Asked<route::RulesQuery>) -> Response {
-    ask(daemon, asked(query).map(|q| Request::Rules { kind: q.kind })).await
+    ask(daemon, asked(query).map(|q| Request::Rules { kind: q.kind, limit: q.limit, offset: q.offset })).await
 }
 
 async fn explain(State(daemon): State<Daemon>, query: Asked<route::ExplainQuery>) -> Response {
@@ -204,6 +209,67 @@ async fn block(State(daemon): State<Daemon>, body: Sent) -> Response {
 
 async fn unblock(State(daemon): State<Daemon>, body: Sent) -> Response {
     ask(daemon, sent(body).map(|b: route::PrefixBody| Request::Unblock { prefix: b.prefix })).await
+}
+
+/// A list goes to the daemon in parts: first each is checked, then each is carried out.
+async fn bulk(State(daemon): State<Daemon>, body: Sent) -> Response {
+    let list = match sent(body).map(Request::Bulk) {
+        Ok(request) => validate::request(request).map_err(|refusal| (StatusCode::BAD_REQUEST, refusal)),
+        Err(unread) => Err(unread),
+    };
+    let list = match list {
+        Ok(Request::Bulk(list)) => list,
+        Ok(_) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, stopping()),
+        Err((status, refusal)) => return refuse(status, refusal),
+    };
+    match carry_out(&daemon, &list).await {
+        Ok(done) => {
+            let answer = Answer::Bulk(Box::new(done));
+            axum::Json(Versioned { version: VERSION, answer }).into_response()
+        }
+        Err(refusal) => refuse(status_of(&refusal), refusal),
+    }
+}
+
+async fn carry_out(daemon: &Daemon, list: &Bulk) -> Result<BulkDone, Refusal> {
+    let checked = each_part(daemon, &Bulk { check: true, ..list.clone() }).await?;
+    if checked.bad > 0 && !list.skip_bad {
+        return Err(Refusal::new("refused", checked.complaint(), bulk::BAD_HINT));
+    }
+    if list.deed != Deed::Unblock && checked.applied > checked.room {
+        let error = format!("{} new rules do not fit: there is room for {}", checked.applied, checked.room);
+        return Err(Refusal::new("refused", error, "merge neighbours into shorter prefixes, or take others out first"));
+    }
+    if list.check {
+        return Ok(checked);
+    }
+    let mut done = each_part(daemon, list).await?;
+    // Done means in the kernel, as for one prefix, if that does not take all too long.
+    let deadline = Instant::now() + ENTERED_WITHIN;
+    while done.pending > 0 && Instant::now() < deadline {
+        tokio::time::sleep(ENTERED_LOOK).await;
+        let nothing = Bulk { lines: String::new(), ..list.clone() };
+        let BulkDone { pending, refused, room, .. } = part(daemon, nothing).await?;
+        (done.pending, done.refused, done.room) = (pending, refused, room);
+    }
+    Ok(done)
+}
+
+async fn each_part(daemon: &Daemon, list: &Bulk) -> Result<BulkDone, Refusal> {
+    let mut done = BulkDone::new(list.deed);
+    for one in bulk::parts(list) {
+        done.add(part(daemon, one).await?);
+    }
+    Ok(done)
+}
+
+async fn part(daemon: &Daemon, list: Bulk) -> Result<BulkDone, Refusal> {
+    let (reply, answer) = oneshot::channel();
+    daemon.send((Request::Bulk(list), reply)).await.map_err(|_| stopping())?;
+    match answer.await.map_err(|_| stopping())?? {
+        Answer::Bulk(done) => Ok(*done),
+        _ => Err(Refusal::new("failed", "the daemon answered something else", "look at its log")),
+    }
 }
 
 async fn set(State(daemon): State<Daemon>, body: Sent) -> Response {

@@ -2,9 +2,9 @@
 //!
 //! Guards that need the daemon's state (the operator's own address, the gateway) are the daemon's.
 
-use super::protocol::{Refusal, Request};
-use super::route::MOST_SOURCES;
-use super::subject;
+use super::protocol::{Bulk, BulkDone, Deed, Refusal, Request};
+use super::route::{DEFAULT_BLOCK_TTL_S, MOST_RULES, MOST_SOURCES};
+use super::{bulk, subject};
 use crate::tunable::Tunables;
 
 /// Longest note or reason, characters.
@@ -26,10 +26,14 @@ pub fn request(request: Request) -> Result<Request, Refusal> {
             }
             Request::Sources { limit, sort, tier: tier.map(|tier| text("tier", tier)).transpose()? }
         }
-        Request::Rules { kind: Some(kind) } if !RULE_KINDS.contains(&kind.as_str()) => {
+        Request::Rules { kind: Some(kind), .. } if !RULE_KINDS.contains(&kind.as_str()) => {
             let error = format!("no rule is of the kind `{}`", kind.escape_debug());
             return Err(invalid(error, format!("give one of {}", RULE_KINDS.join(", "))));
         }
+        Request::Rules { limit, .. } if !(1..=MOST_RULES).contains(&limit) => {
+            return Err(invalid(format!("limit {limit} is out of range"), format!("give 1 to {MOST_RULES}")));
+        }
+        Request::Bulk(list) => Request::Bulk(self::list(list)?),
         Request::Explain { subject } => Request::Explain {
             subject: subject::subject(&subject).map_err(|error| invalid(error.to_string(), ""))?.to_string(),
         },
@@ -59,6 +63,33 @@ pub fn request(request: Request) -> Result<Request, Refusal> {
         | Request::Get { name: None }
         | Request::Reload) => kept,
     })
+}
+
+/// A list whose texts and life are in order; its lines are read unless bad ones are skipped.
+fn list(list: Bulk) -> Result<Bulk, Refusal> {
+    if list.lines.len() > bulk::MOST_BYTES {
+        let most = bulk::MOST_BYTES >> 20;
+        return Err(invalid(format!("the list is longer than {most} MiB"), "give it in several parts"));
+    }
+    let mut done = BulkDone::new(list.deed);
+    for (line, read) in bulk::read(&list) {
+        done.prefixes += 1;
+        if let Err(error) = read {
+            done.note_bad(line, error);
+        }
+    }
+    if done.prefixes > bulk::MOST_PREFIXES {
+        let most = bulk::MOST_PREFIXES;
+        return Err(invalid(format!("{} prefixes are more than the {most} of one list", done.prefixes), "split it"));
+    }
+    if done.bad > 0 && !list.skip_bad {
+        return Err(invalid(done.complaint(), bulk::BAD_HINT));
+    }
+    let ttl_s = match list.deed {
+        Deed::Block => Some(ttl(list.ttl_s.unwrap_or(DEFAULT_BLOCK_TTL_S))?),
+        Deed::Allow | Deed::Unblock => list.ttl_s.map(ttl).transpose()?,
+    };
+    Ok(Bulk { reason: text("reason", list.reason)?, ttl_s, ..list })
 }
 
 fn invalid(error: impl Into<String>, hint: impl Into<String>) -> Refusal {

@@ -24,7 +24,7 @@ impl<K: Kernel> Daemon<K> {
     pub fn answer(&mut self, request: Request, now: Time) -> Result<Answer, Refusal> {
         let answer = self.carry_out(request, now);
         // What an operator decided must not wait for the next batch.
-        if self.standing_changed {
+        if self.is_unsaved() {
             self.store();
         }
         answer
@@ -35,20 +35,24 @@ impl<K: Kernel> Daemon<K> {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
             Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref(), now),
             Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
-            Request::Rules { kind } => {
-                let wanted = |subject: &Subject| kind.as_ref().is_none_or(|kind| kind == subject.kind());
-                let rules = self.desired().filter(|(subject, _)| wanted(subject));
-                Ok(Answer::Rules { rules: rules.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect() })
-            }
+            Request::Rules { kind, limit, offset } => Ok(self.rules(kind.as_deref(), limit, offset, now)),
             Request::Explain { subject } => self.explain(&subject, now),
             Request::Get { name } => tunables(&self.config.tunables, name.as_deref()),
             Request::Allow { prefix, note, ttl_s } => self.allow(&prefix, note, ttl_s, now),
             Request::Disallow { prefix } => self.disallow(&prefix, now),
             Request::Block { prefix, reason, ttl_s, force } => self.block(&prefix, reason, ttl_s, force, now),
             Request::Unblock { prefix } => self.unblock(&prefix, now),
+            Request::Bulk(list) => self.bulk(&list, now),
             Request::Set { name, value } => self.set(&name, value),
             Request::Reload => self.reload(now),
         }
+    }
+
+    fn rules(&self, kind: Option<&str>, limit: usize, offset: usize, now: Time) -> Answer {
+        let rules = || self.desired().filter(|(subject, _)| kind.is_none_or(|kind| kind == subject.kind()));
+        let shown = rules().skip(offset).take(limit);
+        let shown = shown.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect();
+        Answer::Rules { rules: shown, total: rules().count() }
     }
 
     fn sources(&mut self, limit: usize, sort: SortKey, tier: Option<&str>, now: Time) -> Result<Answer, Refusal> {
@@ -102,7 +106,7 @@ impl<K: Kernel> Daemon<K> {
 
     /// A rule with what the kernel counted for it.
     pub(super) fn rule_answer(&self, subject: &Subject, rule: &Rule, now: Time) -> RuleAnswer {
-        let reason = match self.refused.get(subject) {
+        let reason = match self.enforcement.refused.get(subject) {
             Some(cause) => format!("{} (not installed: {cause})", rule.reason),
             None => rule.reason.clone(),
         };
@@ -113,7 +117,7 @@ impl<K: Kernel> Daemon<K> {
             reason,
             campaign: rule.campaign,
             expires_in_s: rule.expires.map(|at| at.since(now).as_seconds()),
-            hits: self.installed.get(subject).map_or(0, |installed| installed.hits),
+            hits: self.enforcement.get(subject).map_or(0, |installed| installed.hits),
         }
     }
 

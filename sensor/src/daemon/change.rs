@@ -24,15 +24,14 @@ impl<K: Kernel> Daemon<K> {
         let prefix = parse(text)?;
         let subject = Subject::Allow(prefix);
         if self.standing.take(&subject) {
-            self.standing_changed = true;
-            self.enforce(now);
+            self.settle(&subject, now);
             let mut warnings = Vec::new();
-            if let Some((_, rule)) = self.rule(&subject) {
+            if let Some(rule) = self.rule(&subject) {
                 warnings.push(format!("{prefix} stays allowed: {}", rule.reason));
             }
             return Ok(done(format!("{prefix} is no longer allowed by an operator"), warnings));
         }
-        Err(match self.rule(&subject).map(|(_, rule)| rule.origin) {
+        Err(match self.rule(&subject).map(|rule| rule.origin) {
             Some(Origin::Config) => Refusal::new(
                 "refused",
                 format!("{prefix} is allowed by the configuration"),
@@ -73,13 +72,12 @@ impl<K: Kernel> Daemon<K> {
         let prefix = parse(text)?;
         let subject = Subject::Deny(prefix);
         let operators = self.standing.take(&subject);
-        self.standing_changed |= operators;
         let detected = self.engine.rules().get(&subject).map(|rule| (rule.expires, rule.campaign));
         if let Some((expires, _)) = detected {
-            self.lifted.insert(subject, expires.unwrap_or(Time(u64::MAX)));
+            self.enforcement.lift(subject, expires.unwrap_or(Time(u64::MAX)));
         }
-        self.enforce(now);
-        if self.installed.contains_key(&subject) {
+        self.settle(&subject, now);
+        if self.enforcement.get(&subject).is_some() {
             let cause = self.facts.kernel_error.clone().unwrap_or_else(|| "the kernel still holds the rule".to_owned());
             return Err(Refusal::new("failed", cause, "it is tried again each second; `sensor rules` shows it"));
         }
@@ -115,13 +113,12 @@ impl<K: Kernel> Daemon<K> {
     fn stand(&mut self, subject: Subject, ttl_s: Option<u64>, reason: String, now: Time) -> Result<(), Refusal> {
         let expires = ttl_s.map(|seconds| now + Span::seconds(seconds));
         self.standing.put(subject, expires, reason);
-        self.lifted.remove(&subject);
-        self.enforce(now);
-        if self.installed.contains_key(&subject) && !self.refused.contains_key(&subject) {
-            self.standing_changed = true;
+        self.enforcement.unlift(&subject);
+        self.settle(&subject, now);
+        if self.enforcement.get(&subject).is_some() && !self.enforcement.refused.contains_key(&subject) {
             return Ok(());
         }
-        let cause = self.refused.remove(&subject).or_else(|| self.facts.kernel_error.clone());
+        let cause = self.enforcement.refused.remove(&subject).or_else(|| self.facts.kernel_error.clone());
         self.standing.take(&subject);
         Err(Refusal::new(
             "failed",

@@ -7,11 +7,12 @@ pub mod run;
 pub mod standing;
 
 mod answer;
+mod bulk;
 mod change;
 mod enforce;
+mod look;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use sensor_common::address::Address;
@@ -22,6 +23,7 @@ use sensor_common::settings::Settings;
 use sensor_common::stats::NetworkStats;
 use sensor_common::{ABI_VERSION, counter::Counter};
 
+use self::enforce::Enforcement;
 use self::standing::Standing;
 use crate::cli::run::RunOptions;
 use crate::config::Config;
@@ -31,9 +33,10 @@ use crate::engine::plan::{Notice, Subject};
 use crate::engine::record::{ConnectionRecord, Snapshot, SourceTotals};
 use crate::engine::time::Time;
 use crate::kernel::clock::Clock;
-use crate::kernel::{Attachment, Completed, Counters, Installed, Kernel, KernelError, Terms, Usage, Wanted};
+use crate::kernel::{Attachment, Completed, Counters, Kernel, KernelError, Usage, Wanted};
 use crate::metrics::Metrics;
 use crate::store::Stored;
+use crate::store::standing::StandingRows;
 use crate::store::writer::{Batch, Wants, Writer};
 
 /// Ticks between two batches for the store.
@@ -65,14 +68,7 @@ pub struct Daemon<K> {
     clock: Clock,
     engine: Engine,
     standing: Standing,
-    /// Detectors' rules that an operator took back, and until when they stay away.
-    lifted: BTreeMap<Subject, Time>,
-    /// What this daemon has installed. What the kernel holds besides or instead is drift.
-    believed: BTreeMap<Subject, Terms>,
-    /// What the kernel held at the last look.
-    installed: BTreeMap<Subject, Installed>,
-    /// Rules that the kernel does not take.
-    refused: BTreeMap<Subject, String>,
+    enforcement: Enforcement,
     attachment: Option<Attachment>,
     seed: u64,
     writer: Option<Writer>,
@@ -113,7 +109,7 @@ impl<K: Kernel> Daemon<K> {
     pub fn new(parts: Parts<K>, now: Time) -> Result<Self, KernelError> {
         let Parts { config, flags, kernel, clock, stored, writer, survey, warnings, reused } = parts;
         let Stored { seed, state, standing, fresh } = stored;
-        let mut engine = Engine::new(&config.tunables, config.tiers.clone());
+        let mut engine = Engine::keyed(&config.tunables, config.tiers.clone(), seed);
         let networks = state.networks.put.clone();
         engine.restore(state, now);
         let mut daemon = Self {
@@ -123,10 +119,7 @@ impl<K: Kernel> Daemon<K> {
             kernel,
             clock,
             engine,
-            lifted: BTreeMap::new(),
-            believed: BTreeMap::new(),
-            installed: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            enforcement: Enforcement::default(),
             attachment: None,
             seed,
             writer,
@@ -142,7 +135,7 @@ impl<K: Kernel> Daemon<K> {
         if !reused {
             daemon.remember(networks)?;
         }
-        daemon.enforce(now);
+        daemon.enforce_all(now);
         Ok(daemon)
     }
 
@@ -191,10 +184,7 @@ impl<K: Kernel> Daemon<K> {
         match self.look(now) {
             Ok(snapshot) => {
                 self.facts.kernel_error = None;
-                if self.standing.expire(now) {
-                    self.standing_changed = true;
-                }
-                self.lifted.retain(|_, until| *until > now);
+                self.standing.expire(now);
                 let plan = self.engine.step(now, &snapshot, self.standing.rules());
                 self.journal(&plan.notices);
                 self.enforce(now);
@@ -202,7 +192,7 @@ impl<K: Kernel> Daemon<K> {
             Err(error) => self.note_kernel_error(&error),
         }
         self.facts.ticks = self.facts.ticks.saturating_add(1);
-        if self.facts.ticks.is_multiple_of(TICKS_PER_BATCH) || self.standing_changed {
+        if self.facts.ticks.is_multiple_of(TICKS_PER_BATCH) || self.is_unsaved() {
             self.store();
         }
         self.facts.tick_s = began.elapsed().as_secs_f64();
@@ -244,6 +234,11 @@ impl<K: Kernel> Daemon<K> {
         self.kernel.remember(&late)
     }
 
+    /// Whether an operator's decision waits to be stored.
+    fn is_unsaved(&self) -> bool {
+        self.standing_changed || self.standing.is_unsaved()
+    }
+
     /// Hands what changed to the store's thread, if it is ready for more; the next tick tries again otherwise.
     fn store(&mut self) {
         let Some(writer) = &self.writer else { return };
@@ -253,7 +248,7 @@ impl<K: Kernel> Daemon<K> {
             Wants::Everything => self.engine.save(),
         };
         let everything = writer.wants() == Wants::Everything;
-        let standing = (self.standing_changed || everything).then(|| self.standing.rows());
+        let standing = (self.is_unsaved() || everything).then(|| self.standing.changes(everything));
         self.standing_changed = false;
         let seed = standing.is_some().then_some(self.seed);
         writer.put(Batch { state, standing, seed });
@@ -265,9 +260,8 @@ impl<K: Kernel> Daemon<K> {
     /// If it could not be written; what to tell the operator.
     pub async fn finish(mut self) -> Result<(), String> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        writer
-            .finish(Batch { state: self.engine.save(), standing: Some(self.standing.rows()), seed: Some(self.seed) })
-            .await
+        let standing = StandingRows { put: self.standing.rows(), whole: true, ..StandingRows::default() };
+        writer.finish(Batch { state: self.engine.save(), standing: Some(standing), seed: Some(self.seed) }).await
     }
 
     fn journal(&mut self, notices: &[Notice]) {
@@ -289,9 +283,9 @@ impl<K: Kernel> Daemon<K> {
 
     /// Takes the regular look at peers, gateways and the interface.
     pub fn survey(&mut self, now: Time, survey: protect::Survey, detached: Option<String>) {
-        let before: BTreeSet<Subject> = self.standing.rules().keys().copied().collect();
+        let before = self.standing.rules().mark();
         self.standing.protect(now, survey);
-        if !self.standing.rules().keys().eq(before.iter()) {
+        if self.standing.rules().mark() != before {
             self.enforce(now);
         }
         if let Some(why) = &detached

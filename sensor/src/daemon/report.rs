@@ -7,7 +7,7 @@ use sensor_common::counter::{Counter, Group};
 
 use super::Daemon;
 use crate::control::protocol::{Rates, Status, TableFill};
-use crate::engine::plan::Subject;
+use crate::engine::plan::Kinds;
 use crate::engine::time::Time;
 use crate::kernel::{Attachment, Kernel, TableUse, XdpMode};
 use crate::metrics::Tick;
@@ -55,6 +55,7 @@ impl<K: Kernel> Daemon<K> {
             events_received: facts.records,
             campaigns_open: engine.campaigns_open,
             rules: self.kinds(),
+            rules_pending: self.enforcement.pending() as u64,
             learning: self.engine.learning(),
             tick_ms: facts.tick_s * 1e3,
             config_path: self.config.path.as_ref().map(|path| path.display().to_string()),
@@ -85,13 +86,8 @@ impl<K: Kernel> Daemon<K> {
 
     /// Rules in the kernel, by kind.
     fn kinds(&self) -> BTreeMap<String, u64> {
-        let mut kinds: BTreeMap<String, u64> = ["allow", "deny", "class"].map(|kind| (kind.to_owned(), 0)).into();
-        for subject in self.installed.keys() {
-            if let Some(count) = kinds.get_mut(subject.kind()) {
-                *count += 1;
-            }
-        }
-        kinds
+        let Kinds { allow, deny, class } = self.enforcement.kinds;
+        [("allow", allow), ("deny", deny), ("class", class)].map(|(kind, n)| (kind.to_owned(), n as u64)).into()
     }
 
     /// What an operator should look at.
@@ -104,8 +100,8 @@ impl<K: Kernel> Daemon<K> {
         }
         warnings.extend(facts.config_error.iter().map(|error| format!("the last reload was refused: {error}")));
         warnings.extend(facts.kernel_error.iter().map(|error| format!("the kernel refuses: {error}")));
-        if let Some((subject, cause)) = self.refused.first_key_value() {
-            let more = self.refused.len();
+        if let Some((subject, cause)) = self.enforcement.refused.first_key_value() {
+            let more = self.enforcement.refused.len();
             warnings.push(format!("{more} rule(s) not installed, for example on {subject}: {cause}"));
         }
         if facts.drift > 0 {
@@ -137,12 +133,8 @@ impl<K: Kernel> Daemon<K> {
         let engine = self.engine.counts();
         let facts = &self.facts;
         let learning = self.engine.learning();
-        let count = |is: fn(&Subject) -> bool| self.installed.keys().filter(|subject| is(subject)).count() as u64;
-        let rules = Rules {
-            allow: count(|subject| matches!(subject, Subject::Allow(_))),
-            deny: count(|subject| matches!(subject, Subject::Deny(_))),
-            class: count(|subject| matches!(subject, Subject::Class(_))),
-        };
+        let Kinds { allow, deny, class } = self.enforcement.kinds;
+        let rules = Rules { allow: allow as u64, deny: deny as u64, class: class as u64 };
         let fill = |entries: u64, capacity: u32| Fill { entries, capacity: u64::from(capacity) };
         let of = |TableUse { used, capacity }| Fill { entries: used, capacity };
         let tunables = &self.config.tunables;
@@ -155,7 +147,7 @@ impl<K: Kernel> Daemon<K> {
             allow: fill(rules.allow, capacity::ALLOW),
             deny: fill(rules.deny, capacity::DENY),
             classes: fill(rules.class, capacity::CLASSES),
-            tiered: fill(self.config.tiers.prefixes().len() as u64, capacity::TIERED),
+            tiered: fill(self.config.tiers.prefix_count() as u64, capacity::TIERED),
             engine_sources: Fill { entries: engine.sources, capacity: tunables.sources_max },
             engine_networks: Fill { entries: engine.networks, capacity: tunables.networks_max },
             engine_cohorts: Fill { entries: engine.cohorts, capacity: tunables.cohorts_max },

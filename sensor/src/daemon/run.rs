@@ -31,12 +31,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two looks at peers, gateways and the interface.
 const SURVEY: Duration = Duration::from_secs(60);
 
+/// Between two slices of rule changes that are too many for one tick.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
 /// Requests that wait at most.
 const CALLS: usize = 64;
 
 /// What ends the waiting.
 enum Wake {
     Tick,
+    CatchUp,
     Survey,
     Records(io::Result<Vec<ConnectionEvent>>),
     Call(Call),
@@ -153,10 +157,12 @@ async fn wait<K: Kernel, R: Records>(
     let mut ticks = every(TICK);
     let mut surveys = every(SURVEY);
     surveys.reset();
+    let mut slices = every(CATCH_UP);
     loop {
         let wake = tokio::select! {
             _ = ticks.tick() => Wake::Tick,
             _ = surveys.tick() => Wake::Survey,
+            _ = slices.tick(), if daemon.has_backlog() => Wake::CatchUp,
             records = ring.next() => Wake::Records(records),
             Some(call) = calls.recv() => Wake::Call(call),
             _ = hangup.recv() => Wake::Reload,
@@ -166,6 +172,7 @@ async fn wait<K: Kernel, R: Records>(
         let now = clock.now();
         match wake {
             Wake::Tick => daemon.tick(now),
+            Wake::CatchUp => daemon.catch_up(now),
             Wake::Survey => daemon.survey(now, protect::survey(), hold.fault()),
             Wake::Records(Ok(records)) => daemon.observe(&records),
             Wake::Records(Err(error)) => {

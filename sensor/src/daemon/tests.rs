@@ -1,6 +1,8 @@
 //! The daemon over a kernel in memory: what operators ask for, what the kernel then holds, and what happens when it
 //! holds something else.
 
+mod bulk;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

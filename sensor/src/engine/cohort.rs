@@ -215,6 +215,13 @@ pub struct Cohorts {
 }
 
 impl Cohorts {
+    /// An empty table with room for so many cohorts.
+    #[must_use]
+    pub fn with_room(cohorts: usize, secret: u64) -> Self {
+        let changed = Changed::keyed(secret);
+        Self { table: Bounded::with_room(cohorts, secret), changed, ..Self::default() }
+    }
+
     /// The cohort, entered if need be; it becomes the most recent one.
     pub fn enter(&mut self, key: CohortKey, cap: usize) -> &mut Cohort {
         if !self.table.contains(&key) {
@@ -253,7 +260,7 @@ impl Cohorts {
     /// The most relayed networks that one client of a service has in its excursion.
     #[must_use]
     pub fn most_relayed(&self, service: u16) -> u64 {
-        let of_service = self.table.iter().filter(|(key, _)| key.service == service && !key.is_whole_service());
+        let of_service = self.table.recent().filter(|(key, _)| key.service == service && !key.is_whole_service());
         of_service.map(|(_, cohort)| cohort.excursion.relayed).max().unwrap_or(0)
     }
 

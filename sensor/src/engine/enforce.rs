@@ -3,6 +3,8 @@
 //! Ladder: observe; refuse the class while the guards let it; refuse the sources that were caught twice. What no guard
 //! can tell apart from ordinary traffic is left alone, and the operator is told with numbers.
 
+use sensor_common::address::Prefix;
+
 use super::campaign::{Campaign, Stance};
 use super::cohort::RECENT;
 use super::decay::UNIT;
@@ -48,7 +50,7 @@ impl Engine {
     }
 
     /// Whether the rotation has ended: nothing new, and few of its networks at work, those refused by address
-    /// included (they send no records, but the kernel still counts their attempts).
+    /// included: they send no records, but the kernel counts what their rules meet ([`Engine::knock`]).
     fn is_over(&self, campaign: &Campaign, now: Time) -> bool {
         let quiet = Span::seconds(self.tunables.rotation_quiet_s);
         if now.since(campaign.last_new) < quiet {
@@ -56,13 +58,11 @@ impl Engine {
         }
         let needed = usize::try_from(self.tunables.rotation_networks_min).unwrap_or(usize::MAX);
         let active = campaign.active(now, quiet, needed);
-        let knocks = |subject: &Subject, rule: &Rule| match subject {
-            Subject::Deny(prefix) if rule.campaign == Some(campaign.id) => {
-                self.sources.get(&prefix.address).is_some_and(|source| now.since(source.last_seen) < quiet)
-            }
-            Subject::Deny(_) | Subject::Allow(_) | Subject::Class(_) => false,
+        let knocks = |(prefix, knocked): &(&Prefix, Option<Time>)| {
+            let seen = self.sources.get(&prefix.address).map(|source| source.last_seen);
+            seen.max(*knocked).is_some_and(|at| now.since(at) < quiet)
         };
-        let refused = self.rules().iter().filter(|(subject, rule)| knocks(subject, rule));
+        let refused = self.ledger.denied_by(campaign.id).filter(knocks);
         active + refused.take(needed.saturating_sub(active)).count() < needed
     }
 

@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prefix_trie::PrefixMap;
-use sensor_common::address::Prefix;
+use sensor_common::address::{Address, Prefix};
 use sensor_common::capacity;
 
-use super::plan::{Action, Rule, Rules, Subject};
+use super::cover::Cover;
+use super::plan::{Action, Mark, Rule, Rules, Subject};
 use super::state::Changed;
-use super::tier::key;
 use super::time::Time;
 
 /// Denied sources at most: half of the kernel's table, the rest is the operator's.
@@ -25,13 +24,18 @@ pub const CLASS_MAX: usize = capacity::CLASSES as usize / 2;
 pub struct Ledger {
     rules: Rules,
     by_expiry: BTreeSet<(Time, Subject)>,
-    classes: usize,
+    /// Denied sources by the campaign that they were caught in.
+    by_campaign: BTreeSet<(u64, Subject)>,
+    denied: Cover,
+    /// When frames last met a denied source's rule, where somebody tells.
+    knocks: BTreeMap<Subject, Time>,
     /// Subjects touched in this tick, and whether they were in force before it.
     touched: BTreeMap<Subject, bool>,
-    pub(super) changed: Changed<Subject>,
-    standing: Vec<Subject>,
-    allowed: PrefixMap<(u128, u8), ()>,
-    allowed_in_order: BTreeSet<(u128, u8)>,
+    changed: Changed<Subject>,
+    /// Subjects of standing rules, and how far their changes were followed.
+    standing: BTreeSet<Subject>,
+    followed: Mark,
+    allowed: Cover,
 }
 
 impl Ledger {
@@ -48,16 +52,17 @@ impl Ledger {
     /// Whether a rule of this kind still fits.
     #[must_use]
     pub fn has_room(&self, subject: &Subject) -> bool {
+        let kinds = self.rules.kinds();
         match subject {
-            Subject::Class(_) => self.classes < CLASS_MAX,
-            Subject::Allow(_) | Subject::Deny(_) => self.rules.len() - self.classes < DENY_MAX,
+            Subject::Class(_) => kinds.class < CLASS_MAX,
+            Subject::Allow(_) | Subject::Deny(_) => kinds.deny < DENY_MAX,
         }
     }
 
     /// Whether a standing rule keeps the detectors' hands off: it holds this very subject, or allows some of it.
     #[must_use]
     pub fn is_taken(&self, subject: &Subject) -> bool {
-        if self.standing.binary_search(subject).is_ok() {
+        if self.standing.contains(subject) {
             return true;
         }
         match subject {
@@ -69,10 +74,24 @@ impl Ledger {
     /// Whether an allow rule covers the prefix or some part of it.
     #[must_use]
     pub fn is_allowed(&self, prefix: &Prefix) -> bool {
-        let (low, bits) = key(prefix);
-        let rest = u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
-        self.allowed.get_lpm(&(low, bits)).is_some()
-            || self.allowed_in_order.range((low, 0)..=(low | rest, 128)).any(|(_, length)| *length >= bits)
+        self.allowed.touches(prefix)
+    }
+
+    /// The sources that a campaign had denied, with their last sign of life at the rule.
+    pub fn denied_by(&self, campaign: u64) -> impl Iterator<Item = (&Prefix, Option<Time>)> {
+        let first = Subject::Allow(Prefix { bits: 0, address: Address { octets: [0; 16] } });
+        let own = self.by_campaign.range((campaign, first)..).take_while(move |(id, _)| *id == campaign);
+        own.filter_map(|(_, subject)| match subject {
+            Subject::Deny(prefix) => Some((prefix, self.knocks.get(subject).copied())),
+            Subject::Allow(_) | Subject::Class(_) => None,
+        })
+    }
+
+    /// Notes that frames met a rule.
+    pub fn knock(&mut self, subject: &Subject, at: Time) {
+        if matches!(subject, Subject::Deny(_)) && self.rules.contains_key(subject) {
+            self.knocks.insert(*subject, at);
+        }
     }
 
     /// Enters or replaces a rule; false if a standing rule or the cap forbids it.
@@ -91,6 +110,7 @@ impl Ledger {
     pub fn withdraw(&mut self, subject: &Subject) -> bool {
         let known = self.take(subject);
         if known {
+            self.knocks.remove(subject);
             self.touched.entry(*subject).or_insert(true);
         }
         known
@@ -106,22 +126,42 @@ impl Ledger {
         }
     }
 
-    /// Learns which rules stand, and gives way to them.
+    /// Learns which rules stand, and gives way to them. Looks at what changed only: it has to be the same value each
+    /// time, or one with the same past.
     pub fn respect(&mut self, standing: &Rules) {
-        if standing.keys().eq(self.standing.iter()) {
-            return;
+        let changed: BTreeSet<Subject> = match standing.since(self.followed) {
+            Some(changed) => changed.copied().collect(),
+            None => standing.keys().chain(&self.standing).copied().collect(),
+        };
+        self.followed = standing.mark();
+        for subject in changed {
+            if standing.contains_key(&subject) {
+                self.give_way(&subject);
+            } else {
+                self.standing.remove(&subject);
+                if let Subject::Allow(prefix) = &subject {
+                    self.allowed.remove(prefix);
+                }
+            }
         }
-        self.standing = standing.keys().copied().collect();
-        let allowed = standing.keys().filter_map(|subject| match subject {
-            Subject::Allow(prefix) => Some(key(prefix)),
-            Subject::Deny(_) | Subject::Class(_) => None,
-        });
-        self.allowed_in_order = allowed.collect();
-        self.allowed = self.allowed_in_order.iter().map(|prefix| (*prefix, ())).collect();
-        let taken: Vec<Subject> = self.rules.keys().filter(|subject| self.is_taken(subject)).copied().collect();
-        for subject in taken {
-            self.withdraw(&subject);
+        debug_assert!(standing.keys().eq(self.standing.iter()), "standing rules of another past");
+    }
+
+    fn give_way(&mut self, subject: &Subject) {
+        self.standing.insert(*subject);
+        self.withdraw(subject);
+        if let Subject::Allow(prefix) = subject {
+            self.allowed.insert(prefix);
+            let denied: Vec<Prefix> = self.denied.touching(prefix).collect();
+            for prefix in denied {
+                self.withdraw(&Subject::Deny(prefix));
+            }
         }
+    }
+
+    /// Rules to be stored again, and whether their table is to be written anew.
+    pub(super) fn take_changed(&mut self) -> (Vec<Subject>, bool) {
+        self.changed.take(|| self.rules.keys().copied().collect())
     }
 
     /// The steps of this tick. A subject that has become a standing rule's is left alone: taking it out now would take
@@ -130,7 +170,7 @@ impl Ledger {
         let touched = std::mem::take(&mut self.touched);
         let step = |(subject, before): (Subject, bool)| match self.rules.get(&subject) {
             Some(rule) => Some(Action::Install(subject, rule.clone())),
-            None if before && self.standing.binary_search(&subject).is_err() => Some(Action::Remove(subject)),
+            None if before && !self.standing.contains(&subject) => Some(Action::Remove(subject)),
             None => None,
         };
         touched.into_iter().filter_map(step).collect()
@@ -146,16 +186,24 @@ impl Ledger {
     }
 
     fn enter(&mut self, subject: Subject, rule: Rule) {
-        self.classes += usize::from(matches!(subject, Subject::Class(_)));
         self.by_expiry.insert((rule.expires.unwrap_or(Time(u64::MAX)), subject));
+        self.by_campaign.extend(rule.campaign.map(|id| (id, subject)));
+        if let Subject::Deny(prefix) = &subject {
+            self.denied.insert(prefix);
+        }
         self.rules.insert(subject, rule);
         self.changed.note(subject);
     }
 
     fn take(&mut self, subject: &Subject) -> bool {
         let Some(rule) = self.rules.remove(subject) else { return false };
-        self.classes -= usize::from(matches!(subject, Subject::Class(_)));
         self.by_expiry.remove(&(rule.expires.unwrap_or(Time(u64::MAX)), *subject));
+        if let Some(id) = rule.campaign {
+            self.by_campaign.remove(&(id, *subject));
+        }
+        if let Subject::Deny(prefix) = subject {
+            self.denied.remove(prefix);
+        }
         self.changed.note(*subject);
         true
     }

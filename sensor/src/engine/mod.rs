@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod bounded;
 pub mod campaign;
 pub mod cohort;
+pub mod cover;
 pub mod decay;
 pub mod decide;
 mod deny;
@@ -14,6 +15,7 @@ pub mod detect;
 mod enforce;
 mod explain;
 pub mod fixed;
+pub mod keyed;
 pub mod ledger;
 pub mod network;
 pub mod plan;
@@ -97,13 +99,20 @@ impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
     pub fn new(tunables: &Tunables, tiers: Tiers) -> Self {
+        Self::keyed(tunables, tiers, 0)
+    }
+
+    /// The same, with a secret that keeps clients from choosing where they stand in its tables. It changes no plan.
+    #[must_use]
+    pub fn keyed(tunables: &Tunables, tiers: Tiers, secret: u64) -> Self {
+        let sources = cap(tunables.sources_max);
         Self {
             tunables: tunables.clone(),
             tiers,
-            networks: Networks::default(),
-            sources: Sources::default(),
-            tallies: Tallies::default(),
-            cohorts: Cohorts::default(),
+            networks: Networks::with_room(cap(tunables.networks_max), secret),
+            sources: Sources::with_room(sources, secret),
+            tallies: Tallies::with_room(sources, secret),
+            cohorts: Cohorts::with_room(cap(tunables.cohorts_max), secret),
             overall: Baseline::default(),
             campaigns: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -111,7 +120,7 @@ impl Engine {
             changed_campaigns: Changed::default(),
             ledger: Ledger::default(),
             offences: Bounded::default(),
-            changed_offences: Changed::default(),
+            changed_offences: Changed::keyed(secret),
             cleared: BTreeSet::new(),
             now: None,
             last_record: None,
@@ -201,6 +210,11 @@ impl Engine {
             self.cohorts.enter(whole, cap(self.tunables.cohorts_max)).protocol = protocol;
             self.cohorts.sample(whole, sample);
         }
+    }
+
+    /// Tells that frames met a rule against a source: what is refused sends no records, but is not gone.
+    pub fn knock(&mut self, subject: &Subject, at: Time) {
+        self.ledger.knock(subject, at.min(END));
     }
 
     /// The detectors' rules in force.

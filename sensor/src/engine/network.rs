@@ -16,7 +16,7 @@ const SAMPLE_WITHIN: Span = Span::seconds(3_600);
 const STORE_GRAIN: Span = Span::seconds(3_600);
 
 /// What is remembered of one network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     pub first_seen: Time,
     pub last_seen: Time,
@@ -45,6 +45,13 @@ pub struct Networks {
 }
 
 impl Networks {
+    /// An empty table with room for so many networks.
+    #[must_use]
+    pub fn with_room(networks: usize, secret: u64) -> Self {
+        let changed = Changed::keyed(secret);
+        Self { table: Bounded::with_room(networks, secret), changed, ..Self::default() }
+    }
+
     /// Notes a completed handshake. `has_sample`: its relay gap was measured. After an absence of `novelty` a network
     /// is first seen again; after one of `away` a suspect counts again.
     pub fn see(

@@ -1,7 +1,8 @@
-//! What the engine wants: rules as values, and the difference to what is installed.
+//! What the engine wants: rules as values, and the steps from those of the last tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque, vec_deque};
 use std::fmt;
+use std::ops::Deref;
 
 use sensor_common::address::Prefix;
 use sensor_common::rule::ClassKey;
@@ -48,8 +49,134 @@ pub struct Rule {
     pub campaign: Option<u64>,
 }
 
-/// Rules by subject.
-pub type Rules = BTreeMap<Subject, Rule>;
+/// Changes that are kept for readers who follow them.
+const LOG_MAX: usize = 1 << 18;
+
+/// Rules by subject, and which subjects changed: who follows them looks at these alone.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    by_subject: BTreeMap<Subject, Rule>,
+    kinds: Kinds,
+    /// Subjects that changed, latest last.
+    log: VecDeque<Subject>,
+    /// Changes before the log's first.
+    forgotten: u64,
+}
+
+/// How far a reader has followed some [`Rules`]; the default is their beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// How many rules there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    pub allow: usize,
+    pub deny: usize,
+    pub class: usize,
+}
+
+impl Rules {
+    /// No rule.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Enters or replaces a rule; gives the one it replaces.
+    pub fn insert(&mut self, subject: Subject, rule: Rule) -> Option<Rule> {
+        let before = self.by_subject.insert(subject, rule);
+        *self.kinds.of(&subject) += usize::from(before.is_none());
+        self.note(subject);
+        before
+    }
+
+    /// Takes a rule out.
+    pub fn remove(&mut self, subject: &Subject) -> Option<Rule> {
+        let before = self.by_subject.remove(subject)?;
+        *self.kinds.of(subject) -= 1;
+        self.note(*subject);
+        Some(before)
+    }
+
+    /// Keeps the rules of which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Subject, &Rule) -> bool) {
+        let gone: Vec<Subject> = self.iter().filter(|(subject, rule)| !keep(subject, rule)).map(|(s, _)| *s).collect();
+        for subject in gone {
+            self.remove(&subject);
+        }
+    }
+
+    /// How many there are of each kind.
+    #[must_use]
+    pub const fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    /// Where the changes stand now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.forgotten + self.log.len() as u64)
+    }
+
+    /// The subjects that changed since a mark of these same rules, some of them several times. `None`: so many that the
+    /// first are forgotten, and all rules have to be looked at.
+    #[must_use]
+    pub fn since(&self, Mark(mark): Mark) -> Option<vec_deque::Iter<'_, Subject>> {
+        let known = usize::try_from(mark.checked_sub(self.forgotten)?).ok()?;
+        (known <= self.log.len()).then(|| self.log.range(known..))
+    }
+
+    fn note(&mut self, subject: Subject) {
+        if self.log.len() == LOG_MAX {
+            self.log.drain(..LOG_MAX / 2);
+            self.forgotten += LOG_MAX as u64 / 2;
+        }
+        self.log.push_back(subject);
+    }
+}
+
+impl Kinds {
+    /// The number of rules of a subject's kind.
+    pub const fn of(&mut self, subject: &Subject) -> &mut usize {
+        match subject {
+            Subject::Allow(_) => &mut self.allow,
+            Subject::Deny(_) => &mut self.deny,
+            Subject::Class(_) => &mut self.class,
+        }
+    }
+}
+
+impl Deref for Rules {
+    type Target = BTreeMap<Subject, Rule>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_subject
+    }
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        self.by_subject == other.by_subject
+    }
+}
+
+impl Eq for Rules {}
+
+impl<const N: usize> From<[(Subject, Rule); N]> for Rules {
+    fn from(rules: [(Subject, Rule); N]) -> Self {
+        rules.into_iter().collect()
+    }
+}
+
+impl FromIterator<(Subject, Rule)> for Rules {
+    fn from_iter<I: IntoIterator<Item = (Subject, Rule)>>(rules: I) -> Self {
+        let mut collected = Self::new();
+        for (subject, rule) in rules {
+            collected.insert(subject, rule);
+        }
+        collected
+    }
+}
 
 /// One step from the installed rules to the desired ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,24 +201,6 @@ pub struct Notice {
     pub kind: &'static str,
     pub campaign: Option<u64>,
     pub text: String,
-}
-
-/// The steps that turn `installed` into `desired`, in an order that never refuses an allowed prefix: allow rules go in
-/// first and out last.
-#[must_use]
-pub fn difference(desired: &Rules, installed: &Rules) -> Vec<Action> {
-    let mut actions = Vec::new();
-    for (subject, rule) in desired {
-        if installed.get(subject) != Some(rule) {
-            actions.push(Action::Install(*subject, rule.clone()));
-        }
-    }
-    for subject in installed.keys().rev() {
-        if !desired.contains_key(subject) {
-            actions.push(Action::Remove(*subject));
-        }
-    }
-    actions
 }
 
 impl Origin {

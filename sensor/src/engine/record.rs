@@ -39,7 +39,10 @@ pub struct SourceTotals {
 /// What the kernel knows at one tick.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Totals of every source in the kernel's table.
+    /// Totals of the sources that changed since the last snapshot; of them alone if the kernel can tell, and each once
+    /// (of several words on one source the first counts). Only sources that completed a handshake are in it: others may
+    /// be forged. Who is not in it did nothing, and costs nothing. The totals are those since `first_seen`, so a source
+    /// that was left out once is counted in full the next time.
     pub sources: Vec<SourceTotals>,
     /// Handshakes completed with watched services since the program was loaded.
     pub connections: u64,

@@ -2,8 +2,10 @@
 //!
 //! Each table can be loaded without the others; what is missing is learned again, what contradicts itself is dropped.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use sensor_common::address::{Address, Prefix};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use super::bounded::Bounded;
 use super::campaign::Campaign;
 use super::cohort::{Cohort, CohortKey};
 use super::deny::Offence;
+use super::keyed::Key;
 use super::network::Network;
 use super::plan::{Origin, Rule, Subject};
 use super::source::Source;
@@ -19,33 +22,85 @@ use super::time::{Span, Time};
 use super::window::{Length, Window};
 use super::{END, Engine};
 
-/// Changed keys kept apart; beyond it the whole table is written.
-const CHANGED_MAX: usize = 1 << 18;
+/// Changed keys that wait at most; beyond it the whole table is written anew, as slowly.
+const CHANGED_MAX: usize = 1 << 20;
 
-/// Keys of rows that changed.
+/// Rows of one table that one call of [`Engine::changes`] gives at most: a tick is held up by none of them.
+const ROWS_MAX: usize = 1 << 15;
+
+/// Keys of rows that changed, in the order in which they did.
 #[derive(Clone, Debug)]
 pub struct Changed<K> {
-    keys: BTreeSet<K>,
+    secret: u64,
+    keys: VecDeque<K>,
+    /// The same, to note each but once.
+    noted: HashTable<K>,
+    /// Keys that may wait.
+    most: usize,
     whole: bool,
 }
 
 impl<K> Default for Changed<K> {
     fn default() -> Self {
-        Self { keys: BTreeSet::new(), whole: false }
+        Self { secret: 0, keys: VecDeque::new(), noted: HashTable::new(), most: CHANGED_MAX, whole: false }
     }
 }
 
-impl<K: Copy + Ord> Changed<K> {
+impl<K: Key> Changed<K> {
+    /// Nothing changed yet. `secret` keeps the keys' choosers from aiming.
+    #[must_use]
+    pub fn keyed(secret: u64) -> Self {
+        Self { secret, ..Self::default() }
+    }
+
     /// Notes that this row has to be written again, or deleted.
     pub fn note(&mut self, key: K) {
-        if self.whole {
-            return;
-        }
-        self.keys.insert(key);
-        if self.keys.len() > CHANGED_MAX {
+        self.enter(key);
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.keys.len() > self.most {
             self.keys.clear();
+            self.noted.clear();
             self.whole = true;
         }
+    }
+
+    /// Notes a row that is known not to have been noted since it was taken.
+    pub(super) fn note_first(&mut self, key: K) {
+        self.keys.push_back(key);
+        self.bound();
+    }
+
+    fn enter(&mut self, key: K) {
+        let (secret, hash) = (self.secret, key.hash(self.secret));
+        let noted = self.noted.entry(hash, |known| *known == key, |known| known.hash(secret));
+        if let Entry::Vacant(entry) = noted {
+            entry.insert(key);
+            self.keys.push_back(key);
+        }
+    }
+
+    /// Takes some of the keys, in their own order, and whether the table is to be written anew. `all` are those of the
+    /// table, asked for in that case.
+    pub(super) fn take(&mut self, all: impl FnOnce() -> Vec<K>) -> (Vec<K>, bool) {
+        let whole = std::mem::take(&mut self.whole);
+        if whole {
+            for key in all() {
+                self.enter(key);
+            }
+            self.most = self.keys.len().saturating_add(CHANGED_MAX);
+        }
+        let mut taken: Vec<K> = self.keys.drain(..self.keys.len().min(ROWS_MAX)).collect();
+        for key in &taken {
+            if let Ok(entry) = self.noted.find_entry(key.hash(self.secret), |known| known == key) {
+                entry.remove();
+            }
+        }
+        taken.sort_unstable();
+        taken.dedup();
+        (taken, whole)
     }
 }
 
@@ -56,7 +111,8 @@ pub struct Rows<K, V> {
     pub put: Vec<(K, V)>,
     /// To be deleted.
     pub gone: Vec<K>,
-    /// `put` is the whole table: whatever else is stored has to go.
+    /// The table is written anew, beginning with `put`: whatever else is stored has to go. What is not in `put` follows
+    /// with later changes.
     pub whole: bool,
 }
 
@@ -139,30 +195,23 @@ impl Engine {
         }
     }
 
-    /// What changed since the last call, or since the start.
+    /// What changed since the last call, or since the start; of each table at most 32,768 rows, the rest with the next
+    /// calls.
     pub fn changes(&mut self) -> State {
-        let campaigns = std::mem::take(&mut self.changed_campaigns);
-        let rules = std::mem::take(&mut self.ledger.changed);
+        let (campaigns, all_campaigns) = self.changed_campaigns.take(|| self.campaigns.keys().copied().collect());
+        let (rules, all_rules) = self.ledger.take_changed();
+        let row = |subject: Subject| {
+            let rule = self.ledger.get(&subject);
+            Some((rule_key(&subject)?, rule.and_then(|rule| Some(rule_row(&subject, rule)?.1))))
+        };
         State {
             meta: self.meta(),
             networks: address_rows(&mut self.networks.changed, &self.networks.table),
-            sources: address_rows(&mut self.sources.changed, &self.sources.table),
+            sources: self.sources.changes(),
             offences: address_rows(&mut self.changed_offences, &self.offences),
             cohorts: rows(&mut self.cohorts.changed, &self.cohorts.table, |key| key),
-            campaigns: if campaigns.whole {
-                Rows::all(self.campaigns.iter().map(|(k, v)| (*k, v.clone())))
-            } else {
-                split(campaigns.keys.into_iter().map(|id| (id, self.campaigns.get(&id).cloned())))
-            },
-            rules: if rules.whole {
-                Rows::all(self.rules().iter().filter_map(|(k, v)| rule_row(k, v)))
-            } else {
-                let row = |subject: Subject| {
-                    let rule = self.ledger.get(&subject);
-                    Some((rule_key(&subject)?, rule.and_then(|rule| Some(rule_row(&subject, rule)?.1))))
-                };
-                split(rules.keys.into_iter().filter_map(row))
-            },
+            campaigns: split(campaigns.into_iter().map(|id| (id, self.campaigns.get(&id).cloned())), all_campaigns),
+            rules: split(rules.into_iter().filter_map(row), all_rules),
         }
     }
 
@@ -232,24 +281,21 @@ impl Engine {
     }
 }
 
-fn rows<K: Copy + Ord, R, V: Clone>(
+fn rows<K: Key, R, V: Clone + Default>(
     changed: &mut Changed<K>,
     table: &Bounded<K, V>,
     key: impl Fn(K) -> R,
 ) -> Rows<R, V> {
-    let Changed { keys, whole } = std::mem::take(changed);
-    if whole {
-        return Rows::all(table.iter().map(|(k, v)| (key(*k), v.clone())));
-    }
-    split(keys.into_iter().map(|k| (key(k), table.get(&k).cloned())))
+    let (keys, whole) = changed.take(|| table.recent().map(|(key, _)| *key).collect());
+    split(keys.into_iter().map(|k| (key(k), table.get(&k).cloned())), whole)
 }
 
-fn address_rows<V: Clone>(changed: &mut Changed<Address>, table: &Bounded<Address, V>) -> Rows<[u8; 16], V> {
+fn address_rows<V: Clone + Default>(changed: &mut Changed<Address>, table: &Bounded<Address, V>) -> Rows<[u8; 16], V> {
     rows(changed, table, |address| address.octets)
 }
 
-fn split<K, V>(entries: impl Iterator<Item = (K, Option<V>)>) -> Rows<K, V> {
-    let mut rows = Rows::default();
+pub(super) fn split<K, V>(entries: impl Iterator<Item = (K, Option<V>)>, whole: bool) -> Rows<K, V> {
+    let mut rows = Rows { whole, ..Rows::default() };
     for (key, value) in entries {
         match value {
             Some(value) => rows.put.push((key, value)),

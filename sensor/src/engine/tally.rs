@@ -58,6 +58,12 @@ pub struct Tallies {
 }
 
 impl Tallies {
+    /// An empty table with room for so many sources.
+    #[must_use]
+    pub fn with_room(sources: usize, secret: u64) -> Self {
+        Self { table: Bounded::with_room(sources, secret) }
+    }
+
     /// Enters one record: its gap and whether that says relay. `None` if the record came before.
     pub fn enter(
         &mut self,
@@ -67,11 +73,13 @@ impl Tallies {
         sample: Option<(u32, bool)>,
         cap: usize,
     ) -> Option<Tally> {
-        if !self.table.contains(&source) {
-            self.table.insert(source, Tally::default());
-            while self.table.shrink(cap).is_some() {}
+        while self.table.len() >= cap.max(1) && !self.table.contains(&source) {
+            self.table.shrink(cap.max(1) - 1);
         }
-        let tally = self.table.touch(&source).expect("entered above");
+        let tally = match self.table.find(&source) {
+            Some(place) => self.table.touch_at(place),
+            None => self.table.insert(source, Tally::default()),
+        };
         let record = (at, sample.map(|(gap_us, _)| gap_us));
         if tally.known && tally.last == record {
             return None;

@@ -156,6 +156,9 @@ impl Tiers {
     /// The number of the tier that an address belongs to; 0 is `default`.
     #[must_use]
     pub fn index_of(&self, address: &Address) -> usize {
+        if self.by_prefix.is_empty() {
+            return 0;
+        }
         self.by_prefix.get_lpm(&key(&address.host_prefix())).map_or(0, |(_, index)| *index)
     }
 
@@ -169,6 +172,12 @@ impl Tiers {
     #[must_use]
     pub fn all(&self) -> &[Tier] {
         &self.tiers
+    }
+
+    /// How many prefixes they have.
+    #[must_use]
+    pub fn prefix_count(&self) -> usize {
+        self.by_prefix.len()
     }
 
     /// Every prefix with the number of its tier, as the kernel's table holds them.
@@ -204,6 +213,6 @@ fn mapped(net: &IpNet) -> Prefix {
 }
 
 /// A prefix as the trie holds it.
-pub(super) fn key(prefix: &Prefix) -> (u128, u8) {
+fn key(prefix: &Prefix) -> (u128, u8) {
     (u128::from_be_bytes(prefix.address.octets), u8::try_from(prefix.bits.min(128)).unwrap_or(128))
 }

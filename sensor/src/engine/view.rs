@@ -5,7 +5,6 @@ use sensor_common::event::protocol;
 
 use super::campaign::Campaign;
 use super::fixed::{NAT, WHOLE_PPM};
-use super::plan::Subject;
 use super::time::Time;
 use super::{Engine, source_prefix, words};
 use crate::control::protocol::{self as control, Learning};
@@ -33,7 +32,7 @@ impl Engine {
     /// Sizes and losses.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let class_rules = self.rules().keys().filter(|s| matches!(s, Subject::Class(_))).count() as u64;
+        let kinds = self.rules().kinds();
         Counts {
             sources: self.sources.len() as u64,
             sources_evicted: self.sources.evicted(),
@@ -45,8 +44,8 @@ impl Engine {
             records_repeated: self.repeated,
             campaigns_open: self.open.len() as u64,
             campaigns_closed: (self.campaigns.len() - self.open.len()) as u64,
-            class_rules,
-            deny_rules: self.rules().len() as u64 - class_rules,
+            class_rules: kinds.class as u64,
+            deny_rules: kinds.deny as u64,
         }
     }
 

@@ -55,10 +55,39 @@ pub struct Window {
     slots: [u32; SLOTS as usize + 1],
 }
 
+/// A moment by its place in the slots of each length: reckoned once a tick for all sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment([Place; 3]);
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Number of the slot since 1970.
+    number: u32,
+    /// What of the slot has not passed yet, and its length.
+    rest_ns: u64,
+    slot_ns: u64,
+}
+
+impl Place {
+    fn new(length: Length, now: Time) -> Self {
+        let slot_ns = length.slot_ns();
+        Self { number: slot_number(length, now), rest_ns: slot_ns - now.0 % slot_ns, slot_ns }
+    }
+}
+
+impl From<Time> for Moment {
+    fn from(now: Time) -> Self {
+        Self(Length::ALL.map(|length| Place::new(length, now)))
+    }
+}
+
 impl Window {
     /// Counts `n` at `now`. A moment before the newest slot counts as that slot.
     pub fn add(&mut self, length: Length, now: Time, n: u64) {
-        let number = slot_number(length, now);
+        self.add_in(slot_number(length, now), n);
+    }
+
+    fn add_in(&mut self, number: u32, n: u64) {
         if number > self.head {
             let passed = u64::from(number - self.head).min(self.slots.len() as u64);
             for back in 0..passed {
@@ -79,18 +108,23 @@ impl Window {
     /// What was counted within the window that ends at `now`.
     #[must_use]
     pub fn sum(&self, length: Length, now: Time) -> u64 {
-        let number = slot_number(length, now).max(self.head);
-        let elapsed = if slot_number(length, now) < number { 0 } else { now.0 % length.slot_ns() };
+        self.sum_at(Place::new(length, now))
+    }
+
+    fn sum_at(&self, Place { number, rest_ns, slot_ns }: Place) -> u64 {
+        // Before the newest slot nothing of that one has passed, as seen from then.
+        let rest_ns = if number < self.head { slot_ns } else { rest_ns };
+        let age = number.saturating_sub(self.head);
+        if u64::from(age) > SLOTS {
+            return 0;
+        }
+        // Slots newer than the head are empty; the seventh counting from now counts by its share.
+        let mut at = index(self.head);
         let mut sum = 0;
-        for back in 0..=SLOTS {
-            let age = u64::from(number) - u64::from(self.head).min(u64::from(number));
-            // Slots newer than the head are empty, older ones than seven are gone.
-            if back < age || back - age > SLOTS {
-                continue;
-            }
-            let Some(slot) = u64::from(number).checked_sub(back) else { break };
-            let count = u64::from(self.slots[(slot % (SLOTS + 1)) as usize]);
-            sum += if back < SLOTS { count } else { share(count, length.slot_ns() - elapsed, length.slot_ns()) };
+        for back in u64::from(age)..=SLOTS {
+            let count = u64::from(self.slots[at]);
+            sum += if back < SLOTS { count } else { share(count, rest_ns, slot_ns) };
+            at = at.checked_sub(1).unwrap_or(self.slots.len() - 1);
         }
         sum
     }
@@ -106,6 +140,10 @@ fn index(number: u32) -> usize {
 
 /// `count * part / whole`, to the nearest.
 fn share(count: u64, part: u64, whole: u64) -> u64 {
+    // Nearly always: a division of 128 bits is the dearest thing in a tick.
+    if let Some(product) = count.checked_mul(part).and_then(|product| product.checked_add(whole / 2)) {
+        return product / whole;
+    }
     let product = u128::from(count) * u128::from(part) + u128::from(whole / 2);
     u64::try_from(product / u128::from(whole)).unwrap_or(u64::MAX)
 }
@@ -115,14 +153,21 @@ fn share(count: u64, part: u64, whole: u64) -> u64 {
 pub struct Windows([Window; 3]);
 
 impl Windows {
-    /// Counts `n` at `now`.
-    pub fn add(&mut self, now: Time, n: u64) {
+    /// Counts `n` at a moment.
+    pub fn add(&mut self, now: impl Into<Moment>, n: u64) {
         if n == 0 {
             return;
         }
-        for (window, length) in self.0.iter_mut().zip(Length::ALL) {
-            window.add(length, now, n);
+        let Moment(places) = now.into();
+        for (window, place) in self.0.iter_mut().zip(places) {
+            window.add_in(place.number, n);
         }
+    }
+
+    /// A word from each end.
+    pub(super) fn reach(&self) -> u64 {
+        let [minute, _, day] = &self.0;
+        u64::from(minute.head) ^ u64::from(day.slots[6])
     }
 
     /// Stored windows; what claims to lie in the future is dropped.
@@ -137,8 +182,17 @@ impl Windows {
 
     /// Counts of the last minute, ten minutes and day.
     #[must_use]
-    pub fn sums(&self, now: Time) -> [u64; 3] {
-        let [minute, ten, day] = &self.0;
-        [minute.sum(Length::Minute, now), ten.sum(Length::TenMinutes, now), day.sum(Length::Day, now)]
+    pub fn sums(&self, now: impl Into<Moment>) -> [u64; 3] {
+        let Moment([minute, ten, day]) = now.into();
+        let [of_minute, of_ten, of_day] = &self.0;
+        [of_minute.sum_at(minute), of_ten.sum_at(ten), of_day.sum_at(day)]
+    }
+
+    /// The shortest length over its limit, with what was counted; a limit of 0 is none.
+    #[must_use]
+    pub fn over(&self, now: Moment, limits: [u64; 3]) -> Option<(Length, u64, u64)> {
+        let each = self.0.iter().zip(now.0).zip(limits).zip(Length::ALL).filter(|((_, limit), _)| *limit > 0);
+        let mut counted = each.map(|(((window, place), limit), length)| (length, window.sum_at(place), limit));
+        counted.find(|(_, count, limit)| count > limit)
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's rules in the database: few, written whole.
+//! The operator's rules in the database: those that changed are written, whatever their number.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,35 @@ pub struct StandingRow {
     pub reason: String,
 }
 
-impl StandingRow {
-    fn key(&self) -> String {
+/// Which rule a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandingKey {
+    pub allow: bool,
+    pub address: [u8; 16],
+    pub bits: u32,
+}
+
+/// Changes of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StandingRows {
+    /// To be written.
+    pub put: Vec<StandingRow>,
+    /// To be deleted.
+    pub gone: Vec<StandingKey>,
+    /// The table is written anew, beginning with `put`; more may follow with later changes.
+    pub whole: bool,
+}
+
+impl StandingKey {
+    fn text(&self) -> String {
         format!("{} {:032x}/{}", self.allow, u128::from_be_bytes(self.address), self.bits)
+    }
+}
+
+impl StandingRow {
+    fn key(&self) -> StandingKey {
+        let Self { allow, address, bits, .. } = *self;
+        StandingKey { allow, address, bits }
     }
 }
 
@@ -42,12 +68,17 @@ pub(super) fn read(transaction: &ReadTransaction) -> Result<Vec<StandingRow>, St
     Ok(rows)
 }
 
-pub(super) fn write(transaction: &WriteTransaction, rows: &[StandingRow]) -> Result<(), StoreError> {
-    transaction.delete_table(STANDING)?;
+pub(super) fn write(transaction: &WriteTransaction, rows: &StandingRows) -> Result<(), StoreError> {
+    if rows.whole {
+        transaction.delete_table(STANDING)?;
+    }
     let mut table = transaction.open_table(STANDING)?;
-    for row in rows {
+    for key in &rows.gone {
+        table.remove(key.text().as_str())?;
+    }
+    for row in &rows.put {
         let value = serde_json::to_vec(row).map_err(|error| StoreError(error.to_string()))?;
-        table.insert(row.key().as_str(), value.as_slice())?;
+        table.insert(row.key().text().as_str(), value.as_slice())?;
     }
     Ok(())
 }

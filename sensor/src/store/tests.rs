@@ -5,7 +5,7 @@ use std::fs;
 use sensor_common::address::Address;
 use tempfile::TempDir;
 
-use super::standing::StandingRow;
+use super::standing::{StandingRow, StandingRows};
 use super::writer::{Batch, Wants, Writer};
 use super::{FILE, Opened, open};
 use crate::engine::network::Network;
@@ -23,7 +23,7 @@ fn batch() -> Batch {
     state.networks = Rows { put: vec![(Address::v4([192, 0, 2, 0]).octets, network)], ..Rows::default() };
     let standing =
         StandingRow { allow: true, address: [1; 16], bits: 128, expires: Some(Time(99)), reason: "office".to_owned() };
-    Batch { state, standing: Some(vec![standing]), seed: None }
+    Batch { state, standing: Some(StandingRows { put: vec![standing], gone: Vec::new(), whole: true }), seed: None }
 }
 
 async fn written(opened: Opened, batch: Batch) {
@@ -56,7 +56,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(again.stored.seed, seed, "the seed is made once");
     assert_eq!(again.stored.state.meta.calm, Span::seconds(77));
     assert_eq!(again.stored.state.networks.put, batch().state.networks.put);
-    assert_eq!(Some(again.stored.standing), batch().standing);
+    assert_eq!(Some(again.stored.standing), batch().standing.map(|rows| rows.put));
 }
 
 #[tokio::test]

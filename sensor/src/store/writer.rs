@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::standing::StandingRow;
+use super::standing::StandingRows;
 use super::{Store, StoreError};
 use crate::engine::state::State;
 
@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Batch {
     pub state: State,
-    /// The operator's rules, all of them; `None`: unchanged.
-    pub standing: Option<Vec<StandingRow>>,
+    /// What changed of the operator's rules; `None`: nothing.
+    pub standing: Option<StandingRows>,
     /// Secret of this installation; `None`: unchanged.
     pub seed: Option<u64>,
 }

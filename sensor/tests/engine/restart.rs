@@ -51,7 +51,7 @@ fn a_restart_in_the_middle_of_a_campaign_keeps_it() {
     let plan = world.tick();
     let installs = plan.actions.iter().filter(|a| matches!(a, Action::Install(..))).count();
     assert!(installs >= rules.len() && installs == plan.actions.len(), "every rule is installed again");
-    for (subject, rule) in &rules {
+    for (subject, rule) in rules.iter() {
         assert_eq!(world.installed[subject].expires, rule.expires, "a restart is no renewal");
     }
     assert!(attack(&mut world, 20) <= 120, "the class rule goes on");

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor::control::protocol::{
-    Answer, Campaign, Explanation, Learning, Rates, Refusal, Request, Rule, Source, Status, TableFill, Tunable,
+    Answer, Bulk, BulkDone, Campaign, Explanation, Learning, Rates, Refusal, Request, Rule, Source, Status, TableFill,
+    Tunable,
 };
 use sensor::control::server;
 use sensor::tunable::ROWS;
@@ -71,8 +72,9 @@ pub(crate) fn answer(request: &Request) -> Option<Result<Answer, Refusal>> {
         Request::Sources { .. } => Ok(Answer::Sources { sources: vec![source()], total: 1234 }),
         Request::Campaigns { all: true } => Ok(Answer::Campaigns { campaigns: vec![campaign()] }),
         Request::Campaigns { all: false } => Ok(Answer::Campaigns { campaigns: Vec::new() }),
-        Request::Rules { kind: Some(_) } => Ok(Answer::Rules { rules: Vec::new() }),
-        Request::Rules { kind: None } => Ok(Answer::Rules { rules: rules() }),
+        Request::Rules { kind: Some(_), .. } => Ok(Answer::Rules { rules: Vec::new(), total: 0 }),
+        Request::Rules { kind: None, .. } => Ok(Answer::Rules { rules: rules(), total: 1234 }),
+        Request::Bulk(list) => Ok(Answer::Bulk(Box::new(bulk(list)))),
         Request::Explain { subject } if subject == "404" => {
             Err(Refusal::new("not_found", "there is no campaign 404", "`sensor campaigns --all` lists them"))
         }
@@ -171,6 +173,22 @@ fn campaign() -> Campaign {
         sample_networks: vec!["203.0.113.0/24".to_owned()],
         ..Campaign::default()
     }
+}
+
+/// What becomes of a part of a list: 192.0.2.1 is the default gateway, and there is room for 5,000 rules.
+fn bulk(list: &Bulk) -> BulkDone {
+    let mut done = BulkDone { room: 5_000, ..BulkDone::new(list.deed) };
+    for (line, read) in sensor::control::bulk::read(list) {
+        done.prefixes += 1;
+        match read {
+            Ok(prefix) if prefix.to_string() == "192.0.2.1/32" && !list.force => {
+                done.note_bad(line, "192.0.2.1 is the default gateway".to_owned());
+            }
+            Ok(_) => done.applied += 1,
+            Err(error) => done.note_bad(line, error),
+        }
+    }
+    done
 }
 
 fn rules() -> Vec<Rule> {

@@ -94,7 +94,7 @@ impl Watch {
             }
         }
         self.campaigns = campaigns;
-        let rules: Vec<Rule> = read(&sensor.ask(lab, &["rules"])?["rules"], "rules")?;
+        let rules: Vec<Rule> = read(&sensor.ask(lab, &["rules", "--all"])?["rules"], "rules")?;
         self.note_rules(rules, &mut news);
         let status: Status = read(&sensor.ask(lab, &["status"])?, "status")?;
         self.measure(&status);

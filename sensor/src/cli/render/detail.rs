@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::list;
 use super::number::{ago, grouped, percent};
 use crate::cli::style::{Paint, Tone};
-use crate::control::protocol::{Campaign, Explanation};
+use crate::control::protocol::{BadLine, BulkDone, Campaign, Deed, Explanation};
 
 pub(super) fn campaigns(campaigns: &[Campaign], paint: Paint) -> String {
     if campaigns.is_empty() {
@@ -71,6 +71,39 @@ pub(super) fn explanation(explanation: &Explanation, paint: Paint) -> String {
     }
     if !explanation.rules.is_empty() {
         let _ = write!(text, "\n{}", list::rules(&explanation.rules, paint));
+    }
+    text
+}
+
+pub(super) fn bulk(done: &BulkDone, paint: Paint) -> String {
+    let n = |count: usize| grouped(count as u64);
+    let (did, unchanged) = match done.deed {
+        Deed::Allow => ("allowed", "were allowed already"),
+        Deed::Block => ("blocked", "were blocked already, their time begins anew"),
+        Deed::Unblock => ("no longer blocked", "were not blocked"),
+    };
+    let mut text = format!("{} prefixes {did}", n(done.applied));
+    if done.unchanged > 0 {
+        let _ = write!(text, ", {} {unchanged}", n(done.unchanged));
+    }
+    text.push('\n');
+    let mut warn = |warning: String| {
+        let _ = writeln!(text, "{}", paint.text(Tone::Warning, &format!("warning: {warning}")));
+    };
+    if done.bad > 0 {
+        warn(format!("{} lines were bad and left out", n(done.bad)));
+    }
+    for BadLine { line, error } in &done.bad_lines {
+        warn(format!("line {line}: {error}"));
+    }
+    if done.pending > 0 {
+        warn(format!("{} changes are still on their way into the kernel (`sensor status`)", n(done.pending)));
+    }
+    if done.refused > 0 {
+        warn(format!("{} rules are not taken by the kernel (`sensor status` says why)", n(done.refused)));
+    }
+    for warning in &done.warnings {
+        warn(warning.clone());
     }
     text
 }

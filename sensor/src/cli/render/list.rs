@@ -80,6 +80,17 @@ pub(super) fn sources(sources: &[Source], total: usize, paint: Paint) -> String 
     format!("{}{}\n", text(&table), paint.text(Tone::Faint, &shown))
 }
 
+pub(super) fn all_rules(rules: &[Rule], total: usize, paint: Paint) -> String {
+    let mut text = self::rules(rules, paint);
+    if rules.len() < total {
+        let (shown, total) = (grouped(rules.len() as u64), grouped(total as u64));
+        let note = format!("{shown} of {total} rules (--limit and --all show more)");
+        text.push_str(&paint.text(Tone::Faint, &note));
+        text.push('\n');
+    }
+    text
+}
+
 pub(super) fn rules(rules: &[Rule], paint: Paint) -> String {
     if rules.is_empty() {
         return "no rule is installed\n".to_owned();

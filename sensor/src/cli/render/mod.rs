@@ -16,7 +16,8 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
         Answer::Explain(explanation) => detail::explanation(explanation, paint),
         Answer::Sources { sources, total } => list::sources(sources, *total, paint),
         Answer::Campaigns { campaigns } => detail::campaigns(campaigns, paint),
-        Answer::Rules { rules } => list::rules(rules, paint),
+        Answer::Rules { rules, total } => list::all_rules(rules, *total, paint),
+        Answer::Bulk(done) => detail::bulk(done, paint),
         Answer::Tunables { tunables } => list::tunables(tunables, paint),
         Answer::Done { done, warnings } => detail::done(done, warnings, paint),
     }

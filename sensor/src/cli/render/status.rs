@@ -73,7 +73,11 @@ fn enforcement(page: &mut String, status: &Status, paint: Paint) {
         open => paint.text(Tone::Bad, &format!("{open} OPEN (`sensor campaigns` says why)")),
     };
     line(page, "campaigns", &campaigns);
-    line(page, "rules", &counts(&status.rules, "none"));
+    let pending = match status.rules_pending {
+        0 => String::new(),
+        pending => paint.text(Tone::Warning, &format!("; {} changes on their way into the kernel", grouped(pending))),
+    };
+    line(page, "rules", &format!("{}{pending}", counts(&status.rules, "none")));
     let now = format!(" (now {})", rate(status.rates.refused_frames_per_s));
     let dry = status.mode != "enforce";
     let dropped = counts(&status.dropped, "none");

@@ -6,8 +6,7 @@
 use super::Detector;
 use crate::engine::source::Source;
 use crate::engine::tier::Tier;
-use crate::engine::time::Time;
-use crate::engine::window::Length;
+use crate::engine::window::{Length, Moment};
 
 /// The detector has no settings of its own: limits belong to tiers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,19 +25,13 @@ pub struct Exceeded {
 impl Detector for Heavy {
     const NAME: &'static str = "heavy_source";
     type State = Source;
-    type Sample<'a> = (&'a Tier, Time);
+    type Sample<'a> = (&'a Tier, Moment);
     type Finding = Exceeded;
 
-    fn judge(&self, source: &mut Source, (tier, now): (&Tier, Time)) -> Option<Exceeded> {
-        let (connections, requests) = (tier.connection_limits(), tier.request_limits());
-        let exceeded = |what, limits: [u64; 3], sums: &dyn Fn() -> [u64; 3]| {
-            if limits == [0; 3] {
-                return None;
-            }
-            let over = sums().into_iter().zip(limits).zip(Length::ALL).find(|((n, limit), _)| *limit > 0 && n > limit);
-            over.map(|((count, limit), length)| Exceeded { what, length, count, limit })
-        };
-        exceeded("requests", requests, &|| source.requests.sums(now))
-            .or_else(|| exceeded("connections", connections, &|| source.connections.sums(now)))
+    fn judge(&self, source: &mut Source, (tier, now): (&Tier, Moment)) -> Option<Exceeded> {
+        let requests = source.requests.over(now, tier.request_limits()).map(|over| ("requests", over));
+        let over = requests
+            .or_else(|| source.connections.over(now, tier.connection_limits()).map(|over| ("connections", over)));
+        over.map(|(what, (length, count, limit))| Exceeded { what, length, count, limit })
     }
 }

@@ -1,0 +1,52 @@
+//! Where a key stands in the engine's tables: a hash keyed with a secret, so that nobody can aim for one place.
+//!
+//! The tables are looked up by hash and never walked in its order, so no decision depends on the key.
+
+use sensor_common::address::Address;
+use sensor_common::rule::ClassKey;
+
+use super::cohort::CohortKey;
+use super::plan::Subject;
+
+/// What can be a key of a table.
+pub trait Key: Copy + Ord {
+    /// Its hash under a secret.
+    fn hash(&self, secret: u64) -> u64;
+}
+
+/// SplitMix64's finalizer (Steele, Lea and Flood 2014), keyed before each of its rounds.
+const fn mix(word: u64, secret: u64) -> u64 {
+    let mut x = word ^ secret;
+    x = (x ^ (x >> 32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 29) ^ secret.rotate_left(32)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 32)
+}
+
+impl Key for u64 {
+    fn hash(&self, secret: u64) -> u64 {
+        mix(*self, secret)
+    }
+}
+
+impl Key for Address {
+    fn hash(&self, secret: u64) -> u64 {
+        let (high, low) = self.words();
+        mix(low, mix(high, secret))
+    }
+}
+
+impl Key for CohortKey {
+    fn hash(&self, secret: u64) -> u64 {
+        mix(self.fingerprint, secret ^ u64::from(self.service))
+    }
+}
+
+impl Key for Subject {
+    fn hash(&self, secret: u64) -> u64 {
+        match self {
+            Self::Allow(prefix) => prefix.address.hash(secret ^ u64::from(prefix.bits)),
+            Self::Deny(prefix) => prefix.address.hash(!secret ^ u64::from(prefix.bits)),
+            Self::Class(ClassKey { fingerprint, service, .. }) => mix(*fingerprint, secret ^ u64::from(*service)),
+        }
+    }
+}
