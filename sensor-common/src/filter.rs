@@ -33,8 +33,7 @@ impl Trie {
 }
 
 /// Words of the whole filter.
-pub const WORDS: u32 =
-    FILTER_DENY_WORDS + FILTER_ALLOW_WORDS + FILTER_TIER_WORDS + 3 * FILTER_WIDE_WORDS;
+pub const WORDS: u32 = FILTER_DENY_WORDS + FILTER_ALLOW_WORDS + FILTER_TIER_WORDS + 3 * FILTER_WIDE_WORDS;
 
 /// Bits of the word-choosing hash that are not used for choosing.
 const MASK_SHIFT: u32 = 40;

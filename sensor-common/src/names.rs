@@ -39,6 +39,21 @@ pub const EVENTS: &str = "EVENTS";
 
 /// Every pinned map.
 pub const MAPS: &[&str] = &[
-    SETTINGS, SERVICES, COUNTERS, TRAFFIC, HALF_OPEN, SOURCES, NETWORKS, CONNECTIONS, FILTER, RULES, HITS, ALLOW, DENY,
-    CLASSES, TIERED, LIMITS, EVENTS,
+    SETTINGS,
+    SERVICES,
+    COUNTERS,
+    TRAFFIC,
+    HALF_OPEN,
+    SOURCES,
+    NETWORKS,
+    CONNECTIONS,
+    FILTER,
+    RULES,
+    HITS,
+    ALLOW,
+    DENY,
+    CLASSES,
+    TIERED,
+    LIMITS,
+    EVENTS,
 ];

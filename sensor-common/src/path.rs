@@ -111,7 +111,7 @@ fn judge_segment<T: Tables>(
     let bucket = traffic::account(tables, settings, segment);
     let refused = match listing::look_up(tables, settings, segment, bucket) {
         Listing::Denied => Some(DropReason::Deny),
-        listing => {
+        listing @ (Listing::Allowed | Listing::Nothing) => {
             if listing == Listing::Allowed {
                 tables.count(Counter::Allowed, 1);
                 segment.allowed = 1;

@@ -160,13 +160,13 @@ fn score(bucket: &TrafficBucket, way: usize, now: u32) -> u64 {
     // Sixteen ticks are about a second. The younger of two equals stays.
     let halvings = lane::least(u64::from(age >> 4), 31);
     let youth = 0xf_ffff - lane::least(u64::from(age), 0xf_ffff);
-    let worth = (u64::from(bucket.packets[way]) >> halvings) << 20 | youth;
+    let worth = ((u64::from(bucket.packets[way]) >> halvings) << 20) | youth;
     // All ones where the place is protected and was used lately.
     let protected = u64::from(seen >> 31).wrapping_neg();
     let lately = lane::less(u64::from(age), u64::from(PROTECTED_TICKS));
     let kept = protected & lately & (TAKEN >> 2);
     let used = !lane::same(bucket.keys[way], 0);
-    (worth + 1 | kept) & used
+    ((worth + 1) | kept) & used
 }
 
 /// A store that stays where it is.

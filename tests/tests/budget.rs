@@ -36,7 +36,8 @@ fn connections(executor: &mut dyn Executor, count: u16, round: u8) {
 
 /// What one second moved: ready, written, and left out.
 fn moved(now: &Observation, before: &Observation) -> [u64; 3] {
-    [Counter::Connections, Counter::Events, Counter::ShedEvents].map(|counter| now.count(counter) - before.count(counter))
+    [Counter::Connections, Counter::Events, Counter::ShedEvents]
+        .map(|counter| now.count(counter) - before.count(counter))
 }
 
 fn pass(executor: &mut dyn Executor, seconds: u64) {
@@ -50,7 +51,9 @@ fn each_second_has_its_budget_and_the_rest_is_counted() {
         |executor| {
             executor.set_cpu(0);
             let mut rounds = vec![executor.observe()];
-            for (round, (pause, count)) in [(0, READY), (1, READY), (1, READY), (1, 10), (1, 10), (1, READY)].into_iter().enumerate() {
+            for (round, (pause, count)) in
+                [(0, READY), (1, READY), (1, READY), (1, 10), (1, 10), (1, READY)].into_iter().enumerate()
+            {
                 pass(executor, pause);
                 connections(executor, count, u8::try_from(round).expect("few"));
                 rounds.push(executor.observe());

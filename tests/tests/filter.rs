@@ -42,7 +42,8 @@ fn addresses() -> impl Strategy<Value = u128> {
 
 /// Lengths, those at which something changes more often.
 fn lengths() -> impl Strategy<Value = u32> {
-    let edges = vec![0, 1, 31, 32, 33, 43, 44, 47, 48, 49, 63, 64, 65, 80, 96, 104, 112, 115, 116, 119, 120, 121, 127, 128];
+    let edges =
+        vec![0, 1, 31, 32, 33, 43, 44, 47, 48, 49, 63, 64, 65, 80, 96, 104, 112, 115, 116, 119, 120, 121, 127, 128];
     prop_oneof![2 => prop::sample::select(edges), 1 => 0u32..=128]
 }
 

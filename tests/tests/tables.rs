@@ -331,9 +331,8 @@ fn what_ended_gives_its_place_and_an_open_connection_only_to_an_open_one() {
             (ended, executor.observe())
         },
         |name, (ended, open)| {
-            let has = |seen: &Observation, number| {
-                seen.connections.keys().any(|key| key.client == address(client(number)))
-            };
+            let has =
+                |seen: &Observation, number| seen.connections.keys().any(|key| key.client == address(client(number)));
             assert!(!has(&ended, 5) && has(&ended, 20), "{name}: the one that ended went");
             assert_eq!(ended.count(Counter::EvictedConnections), 0, "{name}: that is no loss");
             assert!(!has(&open, 1) && has(&open, 21), "{name}: the one silent for longest went");

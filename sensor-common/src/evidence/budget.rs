@@ -25,7 +25,7 @@ pub(super) fn admits<T: Tables>(tables: &T, settings: &Settings, now_ns: u64) ->
     }
     if budget.ready_before > settings.events_per_s {
         // A number below `ready_before`, each with the same chance.
-        let drawn = u64::from(tables.random()) * u64::from(budget.ready_before) >> 32;
+        let drawn = (u64::from(tables.random()) * u64::from(budget.ready_before)) >> 32;
         if drawn >= u64::from(settings.events_per_s) {
             return false;
         }

@@ -4,8 +4,8 @@ use super::{Context, gap, place};
 use crate::connection::Connection;
 use crate::counter::Counter;
 use crate::event::{flag, protocol};
-use crate::path::DropReason;
 use crate::listing;
+use crate::path::DropReason;
 use crate::rule::{ClassKey, EARLY_NS, TierLimit};
 use crate::tables::Tables;
 
@@ -21,10 +21,7 @@ pub(super) fn of<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'a TierLimi
 
 /// Adds the requests found in this segment; refuses the segment if they exceed the source's limit.
 #[inline(always)]
-pub(super) fn count_requests<T: Tables>(
-    context: &Context<'_, T>,
-    connection: &mut Connection,
-) -> Option<DropReason> {
+pub(super) fn count_requests<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     let found = connection.found;
     if found == 0 {
         return None;
@@ -42,7 +39,7 @@ pub(super) fn count_requests<T: Tables>(
     };
     tables.add(&mut source.requests, u64::from(found));
     source.last_seen_ns = context.segment.now_ns;
-    let Some(limits) = of(context) else { return None };
+    let limits = of(context)?;
     if limits.requests_per_min == 0 || context.allowed() {
         return None;
     }
@@ -95,16 +92,13 @@ pub(super) fn count_gap<T: Tables>(context: &Context<'_, T>, connection: &mut Co
 /// Whether a class rule refuses this connection. Two independent families must agree: timing (the relay gap), and
 /// the cohort's alarm with the novelty of the network.
 #[inline(never)]
-pub(super) fn judge_class<T: Tables>(
-    context: &Context<'_, T>,
-    connection: &mut Connection,
-) -> Option<DropReason> {
+pub(super) fn judge_class<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     let tables = context.tables;
     if connection.fingerprint == 0 {
         return None;
     }
     let key = ClassKey::new(context.segment.tuple.server_port(), connection.fingerprint);
-    let Some(rule) = tables.class(&key) else { return None };
+    let rule = tables.class(&key)?;
     if rule.expires_ns <= context.segment.now_ns || context.allowed() {
         return None;
     }

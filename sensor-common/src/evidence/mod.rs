@@ -64,7 +64,9 @@ pub(crate) fn track<T: Tables>(
         return handshake::attempted(tables, settings, segment);
     }
     match place::glance(tables, settings, tag) {
-        Some(connection) if segment.is_bare_ack() && connection.stage == stage::DONE && is_open(segment, connection) => {
+        Some(connection)
+            if segment.is_bare_ack() && connection.stage == stage::DONE && is_open(segment, connection) =>
+        {
             connection.last_seen_ns = segment.now_ns;
             if is_current(segment, connection) {
                 connection.ack = segment.ack;
@@ -108,10 +110,7 @@ fn advance<T: Tables>(
             if settings.enforce != 0 && handshake::at_connection_limit(&context) {
                 return Some(DropReason::ConnectionLimit);
             }
-            match handshake::complete(&context, former, attempt.isn, attempt.started_ns) {
-                Some(connection) => connection,
-                None => return None,
-            }
+            handshake::complete(&context, former, attempt.isn, attempt.started_ns)?
         }
         (Some(connection), None) => connection,
         (None, None) => {

@@ -110,12 +110,7 @@ fn halves<F: Frame>(frame: &F, offset: usize) -> Result<[u64; 2], Reject> {
 
 /// The first header that is no extension header, and its offset.
 #[inline(always)]
-fn skip_extensions<F: Frame>(
-    frame: &F,
-    first: u8,
-    start: usize,
-    segment: &mut Segment,
-) -> Result<(u8, usize), Reject> {
+fn skip_extensions<F: Frame>(frame: &F, first: u8, start: usize, segment: &mut Segment) -> Result<(u8, usize), Reject> {
     segment.protocol = first;
     segment.payload = start as u32;
     walk_extensions(frame, segment)?;

@@ -266,10 +266,10 @@ async fn each_part(daemon: &Daemon, list: &Bulk) -> Result<BulkDone, Refusal> {
 async fn part(daemon: &Daemon, list: Bulk) -> Result<BulkDone, Refusal> {
     let (reply, answer) = oneshot::channel();
     daemon.send((Request::Bulk(list), reply)).await.map_err(|_| stopping())?;
-    match answer.await.map_err(|_| stopping())?? {
-        Answer::Bulk(done) => Ok(*done),
-        _ => Err(Refusal::new("failed", "the daemon answered something else", "look at its log")),
-    }
+    let Answer::Bulk(done) = answer.await.map_err(|_| stopping())?? else {
+        return Err(Refusal::new("failed", "the daemon answered something else", "look at its log"));
+    };
+    Ok(*done)
 }
 
 async fn set(State(daemon): State<Daemon>, body: Sent) -> Response {

@@ -31,9 +31,11 @@ pub(super) fn sources(traffic: &[TrafficBucket], records: &[SourceBucket]) -> BT
 }
 
 pub(super) fn networks(buckets: &[NetworkBucket]) -> BTreeMap<Address, NetworkStats> {
-    collect(buckets.iter().flat_map(|bucket| {
-        used(&bucket.keys).map(|(way, key)| (Address::from_key(key), bucket.records[way]))
-    }))
+    collect(
+        buckets
+            .iter()
+            .flat_map(|bucket| used(&bucket.keys).map(|(way, key)| (Address::from_key(key), bucket.records[way]))),
+    )
 }
 
 pub(super) fn connections(buckets: &[ConnectionBucket]) -> BTreeMap<ConnectionKey, Connection> {

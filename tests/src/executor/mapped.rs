@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr::NonNull;
 
-use aya::maps::{Map, MapData};
 use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{Map, MapData};
 use sensor_common::plain::Plain;
 
 /// Elements of a mapped array. While it is read or written nothing else runs the packet path on it.

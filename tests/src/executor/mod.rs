@@ -26,10 +26,10 @@ use sensor_common::address::{Address, Prefix};
 use sensor_common::connection::{Connection, ConnectionKey};
 use sensor_common::counter::Counter;
 use sensor_common::event::{ConnectionEvent, UNKNOWN_US};
-use sensor_common::rule::{ClassKey, ClassRule, TierLimit};
-use sensor_common::settings::{Settings, Sizes};
 use sensor_common::plain::Plain as _;
+use sensor_common::rule::{ClassKey, ClassRule, TierLimit};
 use sensor_common::seat::FREE;
+use sensor_common::settings::{Settings, Sizes};
 use sensor_common::stats::{NetworkBucket, NetworkStats, network_bucket};
 
 pub use self::rules::List;
@@ -39,8 +39,7 @@ pub use self::source::Source;
 pub const KERNEL_FRAME_MIN: usize = 14;
 
 /// Small tables, and one part of them for all CPUs: a test may be moved from one to the other.
-pub const SIZES: Sizes =
-    Sizes { regions: 1, traffic: 64, half_open: 64, sources: 64, networks: 64, connections: 32 };
+pub const SIZES: Sizes = Sizes { regions: 1, traffic: 64, half_open: 64, sources: 64, networks: 64, connections: 32 };
 
 /// Nanoseconds relative to the start of the test: negative ones have passed.
 pub type RelativeNs = i64;
