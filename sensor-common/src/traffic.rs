@@ -156,7 +156,8 @@ fn enter<T: Tables>(tables: &T, bucket: &mut TrafficBucket, key: u64, now: u32) 
 #[inline(always)]
 fn score(bucket: &TrafficBucket, way: usize, now: u32) -> u64 {
     let seen = bucket.seen[way];
-    let age = now.wrapping_sub(seen) & TICKS;
+    // One more than it is: another CPU of this part may be a tick ahead, and what it saw is not four years old.
+    let age = now.wrapping_add(1).wrapping_sub(seen) & TICKS;
     // Sixteen ticks are about a second. The younger of two equals stays.
     let halvings = lane::least(u64::from(age >> 4), 31);
     let youth = 0xf_ffff - lane::least(u64::from(age), 0xf_ffff);

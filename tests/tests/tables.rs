@@ -11,6 +11,7 @@ use sensor_common::settings::Sizes;
 use sensor_common::traffic::PROTECTED_TICKS;
 use sensor_tests::executor::both::{both, both_untimed, cpus};
 use sensor_tests::executor::conversation::Conversation;
+use sensor_tests::executor::host::Host;
 use sensor_tests::executor::{Executor, Observation, SIZES, World, given};
 use sensor_tests::lab::address::PLAIN_PORT;
 
@@ -88,6 +89,22 @@ fn a_source_that_completed_a_handshake_survives_a_flood_in_its_bucket() {
             assert_eq!(seen.networks.len(), 1, "{name}");
         },
     );
+}
+
+/// CPUs that share a part need not agree on the time: their clocks are up to a timer tick behind.
+#[test]
+fn a_clock_that_is_behind_makes_no_source_old() {
+    let mut host = Host::within(&sized(|sizes| sizes.traffic = 1));
+    open(client(1), 40_000).run(&mut host);
+    let mut random = fastrand::Rng::with_seed(3);
+    for step in 0..200 {
+        host.set_clock_lag(Duration::ZERO);
+        send(&mut host, 1, client(1));
+        host.set_clock_lag(Duration::from_millis(10));
+        spoof(&mut host, 5, &mut random);
+        let seen = host.observe();
+        assert_eq!(seen.sources[&address(client(1))].packets, 3 + step, "after {step} ms");
+    }
 }
 
 #[test]

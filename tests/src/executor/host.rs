@@ -16,12 +16,12 @@ const START_NS: u64 = 1_000_000_000_000_000;
 /// No two frames come at the same time, nanoseconds.
 const FRAME_NS: u64 = 1_000;
 
-/// All clocks tell virtual time.
-struct Virtual(u64);
+/// Virtual time: when it is, and how far the clock of the timer tick is behind.
+struct Virtual(u64, u64);
 
 impl Clock for Virtual {
     fn tick_ns(&self) -> u64 {
-        self.0
+        self.0.saturating_sub(self.1)
     }
 
     fn attempt_ns(&self) -> u64 {
@@ -37,6 +37,7 @@ impl Clock for Virtual {
 pub struct Host {
     memory: Memory,
     now_ns: u64,
+    lag_ns: u64,
     /// The latest frame's verdict.
     pub verdict: Verdict,
 }
@@ -51,7 +52,7 @@ impl Host {
     /// In this world.
     #[must_use]
     pub fn within(world: &World) -> Self {
-        let mut host = Self { memory: Memory::new(world), now_ns: START_NS, verdict: Verdict::Pass };
+        let mut host = Self { memory: Memory::new(world), now_ns: START_NS, lag_ns: 0, verdict: Verdict::Pass };
         host.fill(world);
         host
     }
@@ -59,6 +60,11 @@ impl Host {
     /// Lets the event ring take so many more records.
     pub fn set_event_room(&mut self, records: usize) {
         self.memory.room.set(records);
+    }
+
+    /// From here on the clock of the timer tick is so far behind.
+    pub fn set_clock_lag(&mut self, lag: Duration) {
+        self.lag_ns = u64::try_from(lag.as_nanos()).expect("a tick is short");
     }
 
     /// Whether the filter in front of this trie lets the address through.
@@ -116,7 +122,7 @@ impl Executor for Host {
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = u64::try_from(after.as_nanos()).expect("tests last less than centuries");
         self.now_ns = self.now_ns.saturating_add(after).saturating_add(FRAME_NS);
-        self.verdict = judge(&Bytes::new(frame), &self.memory, &Virtual(self.now_ns));
+        self.verdict = judge(&Bytes::new(frame), &self.memory, &Virtual(self.now_ns, self.lag_ns));
         matches!(self.verdict, Verdict::Drop(_))
     }
 
