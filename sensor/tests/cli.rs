@@ -430,6 +430,7 @@ fn a_list_and_a_prefix_exclude_each_other() {
         &["block"][..],
         &["block", "203.0.113.9", "--file", "list"],
         &["unblock", "--skip-bad", "203.0.113.9"],
+        &["unblock", "203.0.113.9", "--skip-bad"],
         &["allow", "--remove", "--file", "list"],
         &["unblock", "--file", "/nonexistent/list"],
         &["rules", "--all", "--limit", "5"],

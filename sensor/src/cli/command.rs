@@ -188,7 +188,7 @@ pub struct ListFlags {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Leave out lines that are bad; without it nothing is done if any is
-    #[arg(long, requires = "file")]
+    #[arg(long, conflicts_with = "prefix")]
     pub skip_bad: bool,
 }
 
