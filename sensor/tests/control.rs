@@ -338,10 +338,9 @@ fn list(lines: &str) -> Bulk {
 
 fn hand_over(stub: &Stub, list: Bulk) -> Result<BulkDone, CallError> {
     let runtime = Runtime::new().expect("a runtime can start");
-    match runtime.block_on(call(&stub.socket(), &Request::Bulk(list)))?.answer {
-        Answer::Bulk(done) => Ok(*done),
-        other => panic!("not what became of a list: {other:?}"),
-    }
+    let answer = runtime.block_on(call(&stub.socket(), &Request::Bulk(list)))?.answer;
+    let Answer::Bulk(done) = answer else { panic!("not what became of a list: {answer:?}") };
+    Ok(*done)
 }
 
 #[test]
@@ -353,12 +352,10 @@ fn a_list_is_checked_in_parts_and_then_carried_out_in_parts() {
     let asked: Vec<(usize, usize, bool)> = stub
         .asked()
         .into_iter()
-        .map(|request| match request {
-            Request::Bulk(part) => {
-                assert_eq!((part.reason.as_str(), part.ttl_s), ("a feed", Some(60)));
-                (part.first_line, part.lines.lines().count(), part.check)
-            }
-            other => panic!("{other:?}"),
+        .map(|request| {
+            let Request::Bulk(part) = request else { panic!("{request:?}") };
+            assert_eq!((part.reason.as_str(), part.ttl_s), ("a feed", Some(60)));
+            (part.first_line, part.lines.lines().count(), part.check)
         })
         .collect();
     let parts = |check| [(1, PART_LINES, check), (1 + PART_LINES, PART_LINES, check), (1 + 2 * PART_LINES, 5, check)];
@@ -399,7 +396,7 @@ fn a_list_that_does_not_fit_is_refused_as_a_whole() {
         let lines = if count > 1 << 16 { lines(1 << 16) + &lines(count - (1 << 16)) } else { lines(count) };
         match hand_over(&stub, list(&lines)) {
             Err(CallError::Refused(refusal)) => {
-                assert_eq!((refusal.code.as_str(), refusal.error.as_str()), (code, error))
+                assert_eq!((refusal.code.as_str(), refusal.error.as_str()), (code, error));
             }
             other => panic!("{count}: {other:?}"),
         }
