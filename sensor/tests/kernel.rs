@@ -21,10 +21,12 @@ use sensor_common::settings::Settings;
 const SECOND: u64 = 1_000_000_000;
 const RULES: u32 = 100_000;
 
+const SMALL: Capacity = Capacity { sources: 4_096, records: 1_024, connections: 1_024, networks: 1_024 };
+
 /// The loopback interface, never attached to, with a BPF file system of its own. Gone with the value.
 struct World {
     folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl World {
@@ -35,7 +37,7 @@ impl World {
             return None;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Some(Self { folder: tempfile::tempdir().expect("a temporary folder"), _runtime: runtime })
+        Some(Self { folder: tempfile::tempdir().expect("a temporary folder"), runtime: runtime })
     }
 
     fn bpffs(&self) -> PathBuf {
@@ -43,10 +45,7 @@ impl World {
     }
 
     fn load(&self) -> (Loaded, impl Kernel + use<>) {
-        let _context = self._runtime.enter();
-        let capacity = Capacity { sources: 4_096, records: 1_024, connections: 1_024, networks: 1_024 };
-        let claimed = Claimed::claim(&self.bpffs(), "lo", &capacity).expect("lo is there and free");
-        let (loaded, mut kernel, _ring) = claimed.load(None).expect("this kernel takes the program");
+        let (loaded, mut kernel) = self.take(&SMALL, None);
         let settings = Settings { seed: 77, abi_version: ABI_VERSION, ..Settings::zeroed() };
         let tiered = vec![(prefix("198.51.100.0/24").expect("a prefix"), 1)];
         let wanted = Wanted { settings, services: vec![443], limits: Vec::new(), tiered };
@@ -54,10 +53,22 @@ impl World {
         (loaded, kernel)
     }
 
+    /// Program and tables as a starting daemon has them, before it writes anything.
+    fn take(&self, capacity: &Capacity, seed: Option<u64>) -> (Loaded, impl Kernel + use<>) {
+        let _context = self.runtime.enter();
+        let claimed = Claimed::claim(&self.bpffs(), "lo", capacity).expect("lo is there and free");
+        let (loaded, kernel, _ring) = claimed.load(seed).expect("this kernel takes the program");
+        (loaded, kernel)
+    }
+
+    fn pin(&self, name: &str) -> PathBuf {
+        self.bpffs().join("sensor").join("lo").join(name)
+    }
+
     /// The trie of denied prefixes, as somebody else may open it.
     fn deny(&self) -> LpmTrie<MapData, [u8; 16], [u32; 2]> {
-        let pin = self.bpffs().join("sensor").join("lo").join(names::DENY);
-        let map = Map::from_map_data(MapData::from_pin(pin).expect("it is pinned")).expect("it is a map");
+        let map = MapData::from_pin(self.pin(names::DENY)).expect("it is pinned");
+        let map = Map::from_map_data(map).expect("it is a map");
         map.try_into().expect("its key and value have these sizes")
     }
 }
@@ -139,4 +150,30 @@ fn fresh_tables_are_empty_and_state_their_memory() {
     assert!(usage.traffic.capacity >= 4_096 && usage.connections.capacity == 1_024, "{usage:?}");
     assert!(usage.kernel_bytes > 1 << 20, "{usage:?}");
     assert_eq!(kernel.seed().expect("settings can be read"), 77);
+}
+
+#[test]
+fn tables_are_taken_over_if_layout_capacity_and_seed_are_the_same() {
+    let Some(world) = World::new() else { return };
+    let (loaded, mut kernel) = world.load();
+    let rule = Subject::Deny(prefix("203.0.113.0/24").expect("a prefix"));
+    kernel.install(&rule, Terms { expires_ns: 5, newer_than_ns: 0 }, false).expect("there is room");
+    // What a start that came to nothing made goes with it: as if it had been attached, the pins are put back.
+    let open = |name: &&str| MapData::from_pin(world.pin(name)).expect("it is pinned");
+    let maps: Vec<MapData> = names::MAPS.iter().map(open).collect();
+    drop((loaded, kernel));
+    std::fs::create_dir_all(world.pin("")).expect("a BPF file system has folders");
+    for (name, map) in names::MAPS.iter().zip(&maps) {
+        map.pin(world.pin(name)).expect("nothing is there");
+    }
+    for seed in [Some(77), None] {
+        let (loaded, mut kernel) = world.take(&SMALL, seed);
+        assert!(loaded.reused(), "{seed:?}");
+        assert_eq!(kernel.seed().expect("settings can be read"), 77);
+        let rules = kernel.rules().expect("they can be read");
+        assert_eq!(rules.get(&rule).map(|rule| rule.terms.expires_ns), Some(5));
+    }
+    assert!(!world.take(&SMALL, Some(78)).0.reused(), "another installation's seed");
+    assert!(!world.take(&Capacity { sources: 1 << 15, ..SMALL }, Some(77)).0.reused(), "another capacity");
+    assert!(world.take(&SMALL, Some(77)).0.reused(), "and nothing of that took them away");
 }

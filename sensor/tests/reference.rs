@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use sensor::cli::command::command;
 use sensor::control::route::ROUTES;
 use sensor::exit::Code;
+use sensor::kernel::size;
 use sensor::metrics::{Metrics, SERIES_MAX};
 use sensor::tunable::ROWS;
 
@@ -39,6 +40,16 @@ fn tunables() {
     for row in ROWS {
         let (low, high) = row.range;
         let _ = writeln!(body, "| `{}` | {} | {low} – {high} | {} | {} |", row.name, row.default, row.unit, row.help);
+    }
+    body.push_str(
+        "\n## Capacity\n\nEntries of the kernel's tables, from the `[capacity]` table of the configuration file. They are \
+         rounded up to powers of two and take effect at a start; tables of another capacity are not taken over. \
+         `sensor status` states how full they are and what memory they take.\n\n\
+         | name | default | range | meaning |\n|---|--:|--:|---|\n",
+    );
+    for row in size::ROWS {
+        let (low, high) = row.range;
+        let _ = writeln!(body, "| `{}` | {} | {low} – {high} | {} |", row.name, row.default, row.help);
     }
     hold("tunables.md", "Tunables", &body);
 }

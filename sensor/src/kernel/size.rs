@@ -54,7 +54,7 @@ pub const ROWS: [Row; 4] = [
         name: "sources",
         range: (4_096, 1 << 25),
         default: capacity::SOURCES,
-        help: "Sources whose frames are counted at once, spoofed ones too; 80 bytes each. A source takes a place on \
+        help: "Sources whose frames are counted at once, spoofed ones too; 32 bytes each and 48 in the daemon. A source takes a place on \
                each CPU that receives its frames.",
     },
     Row {
