@@ -7,10 +7,13 @@ use clap::FromArgMatches;
 use sensor::cli::ask::{self, Task};
 use sensor::cli::command::{Cli, command};
 use sensor::cli::output;
-use sensor::cli::run::RunOptions;
+use sensor::cli::render;
+use sensor::cli::run::{DoctorOptions, RunOptions};
+use sensor::cli::style::Paint;
 use sensor::config::Config;
 use sensor::control::protocol::DEFAULT_SOCKET;
 use sensor::daemon;
+use sensor::doctor::{Facts, Report};
 use sensor::exit::{Code, Failure};
 
 fn main() -> ExitCode {
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
         }
     };
     match carry_out(cli) {
-        Ok(()) => ended(Code::Done),
+        Ok(code) => ended(code),
         Err(failure) => {
             eprintln!("sensor: {failure}");
             ended(failure.code)
@@ -35,7 +38,7 @@ fn ended(code: Code) -> ExitCode {
     ExitCode::from(code.number())
 }
 
-fn carry_out(cli: Cli) -> Result<(), Failure> {
+fn carry_out(cli: Cli) -> Result<Code, Failure> {
     let given = cli.socket.clone();
     let socket = given.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
     match ask::task(cli) {
@@ -49,9 +52,24 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         }
         Task::Run(options) => daemon::run::run(&RunOptions { socket: given, ..options }),
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
+        Task::Doctor(options) => return doctor(&DoctorOptions { socket: given, ..options }),
         Task::CheckConfig(file) => {
             Config::read(&file)?;
             output::print(&format!("{} is valid\n", file.display()))
         }
-    }
+    }?;
+    Ok(Code::Done)
+}
+
+fn doctor(options: &DoctorOptions) -> Result<Code, Failure> {
+    let report = Report::of(&Facts::read(options));
+    let text = if options.json {
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::new(Code::Runtime, format!("the checks cannot be printed: {error}"), ""))?;
+        json + "\n"
+    } else {
+        render::doctor(&report, Paint::for_stdout())
+    };
+    output::print(&text)?;
+    Ok(report.code())
 }

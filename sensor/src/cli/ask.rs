@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap_complete::Shell;
 
 use super::command::{AllowFlags, BlockFlags, Cli, Output, SourcesFlags, UnblockFlags, Verb};
-use super::run::{DetachOptions, RunOptions};
+use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
 use crate::control::bulk::MOST_BYTES;
@@ -28,6 +28,7 @@ pub enum Task {
     AllRules(Option<String>, Output),
     Run(RunOptions),
     Detach(DetachOptions),
+    Doctor(DoctorOptions),
     CheckConfig(PathBuf),
     Completions(Shell),
 }
@@ -39,6 +40,7 @@ pub fn task(cli: Cli) -> Task {
     let (request, output) = match cli.verb {
         Verb::Run(options) => return Task::Run(options),
         Verb::Detach(options) => return Task::Detach(options),
+        Verb::Doctor(options) => return Task::Doctor(options),
         Verb::CheckConfig { file } => return Task::CheckConfig(file),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::run::{DetachOptions, RunOptions};
+use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
 use crate::control::route::{DEFAULT_RULES, DEFAULT_SOURCES, MOST_RULES, MOST_SOURCES};
 use crate::control::subject;
@@ -32,6 +32,12 @@ pub enum Verb {
     /// Remove program, tables and rules from the kernel
     #[command(after_help = "Example:\n  sensor detach --interface eth0")]
     Detach(DetachOptions),
+    /// Check this host: kernel, permissions, memory, interface, daemon; ends with the code of the first failure
+    #[command(
+        after_help = "Example:\n  sensor doctor --interface eth0\n\nEach check is ok, warn (the sensor runs, but \
+                            worse than it could) or fail (it does not run), with what to do about it. Nothing is changed."
+    )]
+    Doctor(DoctorOptions),
     /// Check a configuration file without running
     #[command(after_help = "Example:\n  sensor check-config /etc/sensor/sensor.toml")]
     CheckConfig {

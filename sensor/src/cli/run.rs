@@ -76,3 +76,23 @@ pub struct DetachOptions {
     #[arg(long, value_name = "DIR")]
     pub bpffs: Option<PathBuf>,
 }
+
+/// Flags of `sensor doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DoctorOptions {
+    /// Interface that is, or is to be, watched
+    #[arg(long, short, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where program and tables are pinned, on a BPF file system
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+    /// Print the checks as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon answers; from the global `--socket`.
+    #[arg(skip)]
+    pub socket: Option<PathBuf>,
+}

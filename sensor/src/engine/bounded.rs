@@ -69,6 +69,11 @@ impl<K, V> Default for Bounded<K, V> {
     }
 }
 
+impl<K, V> Bounded<K, V> {
+    /// Bytes of one entry, index and links included, when the index is as sparse as it may be.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<K, V>>() + size_of::<Links>() + 20;
+}
+
 impl<K: Key, V: Default> Bounded<K, V> {
     /// An empty table with room for so many entries.
     #[must_use]

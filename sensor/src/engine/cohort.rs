@@ -204,6 +204,9 @@ impl Cohort {
     }
 }
 
+/// Bytes of one cohort in the table; one under alarm has some samples besides.
+pub(super) const BYTES: usize = Bounded::<CohortKey, Cohort>::ENTRY_BYTES;
+
 /// All cohorts followed.
 #[derive(Clone, Debug, Default)]
 pub struct Cohorts {

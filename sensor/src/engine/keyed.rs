@@ -3,6 +3,7 @@
 //! The tables are looked up by hash and never walked in its order, so no decision depends on the key.
 
 use sensor_common::address::Address;
+use sensor_common::hash::mix;
 use sensor_common::rule::ClassKey;
 
 use super::cohort::CohortKey;
@@ -12,14 +13,6 @@ use super::plan::Subject;
 pub trait Key: Copy + Ord {
     /// Its hash under a secret.
     fn hash(&self, secret: u64) -> u64;
-}
-
-/// SplitMix64's finalizer (Steele, Lea and Flood 2014), keyed before each of its rounds.
-const fn mix(word: u64, secret: u64) -> u64 {
-    let mut x = word ^ secret;
-    x = (x ^ (x >> 32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 29) ^ secret.rotate_left(32)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 32)
 }
 
 impl Key for u64 {

@@ -235,6 +235,17 @@ impl Engine {
     }
 }
 
+/// Bytes that the engine's tables take when all of them are full.
+#[must_use]
+pub fn bytes_at_most(tunables: &Tunables) -> u64 {
+    let tables = [
+        (tunables.sources_max, source::BYTES + tally::BYTES),
+        (tunables.networks_max, network::BYTES),
+        (tunables.cohorts_max, cohort::BYTES),
+    ];
+    tables.iter().map(|(entries, bytes)| entries.saturating_mul(*bytes as u64)).fold(0, u64::saturating_add)
+}
+
 /// The relay gap of a connection and whether it says relay; `None` without a sample.
 fn gap(record: &ConnectionRecord) -> Option<(u32, bool)> {
     if record.flags & flag::GAP_SAMPLE == 0 {

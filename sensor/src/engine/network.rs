@@ -15,6 +15,9 @@ const SAMPLE_WITHIN: Span = Span::seconds(3_600);
 /// Sights are stored to this grain: novelty is a matter of days, and every change is a write.
 const STORE_GRAIN: Span = Span::seconds(3_600);
 
+/// Bytes of one network in the table.
+pub(super) const BYTES: usize = Bounded::<Address, Network>::ENTRY_BYTES;
+
 /// What is remembered of one network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {

@@ -31,7 +31,13 @@ const AHEAD: usize = 16;
 /// minute.
 const RECENT_GRAIN: Span = Span::seconds(60);
 
-/// One source: 248 bytes, and 45 of key, links and index; its tally ([`super::tally`]) has 122 with them.
+/// Bytes of one source in the table.
+pub(super) const BYTES: usize = Bounded::<Address, Source>::ENTRY_BYTES;
+
+// What the documentation of the type says.
+const _: () = assert!(size_of::<Source>() == 248 && BYTES == 248 + 16 + 28);
+
+/// One source: 248 bytes, and 44 of key, links and index at most. Its tally ([`super::tally::Tally`]) takes more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {

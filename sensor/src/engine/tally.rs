@@ -10,7 +10,13 @@ use super::bounded::Bounded;
 use super::cohort::CohortKey;
 use super::time::Time;
 
-/// Samples of one source.
+/// Bytes of one tally in the table.
+pub(super) const BYTES: usize = Bounded::<Address, Tally>::ENTRY_BYTES;
+
+// What the documentation of the type says.
+const _: () = assert!(size_of::<Tally>() == 56 && BYTES == 56 + 16 + 28);
+
+/// Samples of one source: 56 bytes, and 44 of key, links and index at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Connections whose gap was measured.

@@ -1,5 +1,6 @@
 //! Answers for people: short, one fact a line, numbers grouped.
 
+mod checks;
 mod detail;
 mod list;
 mod number;
@@ -7,6 +8,7 @@ mod status;
 
 use super::style::Paint;
 use crate::control::protocol::Answer;
+use crate::doctor::Report;
 
 /// The answer as text that ends with a line end.
 #[must_use]
@@ -21,4 +23,10 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
         Answer::Tunables { tunables } => list::tunables(tunables, paint),
         Answer::Done { done, warnings } => detail::done(done, warnings, paint),
     }
+}
+
+/// What `sensor doctor` found.
+#[must_use]
+pub fn doctor(report: &Report, paint: Paint) -> String {
+    checks::render(report, paint)
 }
