@@ -1,38 +1,38 @@
 //! The real program in the real kernel, one frame at a time through BPF_PROG_TEST_RUN, on maps of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, MapData, MapInfo, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{Array, HashMap, LpmTrie, MapData, MapInfo, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::{Ebpf, EbpfLoader};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use sensor::kernel::xdp::OBJECT;
-use sensor_common::address::{Address, Prefix};
+use sensor_common::address::Prefix;
 use sensor_common::connection::ConnectionBucket;
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
 use sensor_common::half_open::HalfOpenBucket;
+use sensor_common::names;
 use sensor_common::plain::Plain;
 use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
 use sensor_common::settings::{Settings, Sizes};
 use sensor_common::stats::{NetworkBucket, SourceBucket};
 use sensor_common::tables::EventBudget;
 use sensor_common::traffic::TrafficBucket;
-use sensor_common::{capacity, names};
 
 use super::age::{Age, Past};
 use super::mapped::Mapped;
+pub use super::maps::Wire;
+use super::maps::{
+    Hash, Pins, Trie, clear_trie, elements, hit_index, index, mapped, read_hash, reset, take, trie_key, write,
+};
 use super::rules::{Rules, tier_marks};
 use super::{Executor, List, Observation, RelativeNs, SIZES, World, arrays, network_entries};
 
-const BPFFS: &str = "/sys/fs/bpf";
 /// Maps that hold nothing for others, so they have no name that others share.
 const BUDGET: &str = "BUDGET";
 const TICK: &str = "TICK";
@@ -45,17 +45,6 @@ const XDP_PASS: u32 = 2;
 const DRIFT_NS: i64 = 1_000_000;
 /// A frame that runs later than this was held up: its time is not virtual time.
 const STALL_NS: i64 = 2_000_000;
-
-/// A value as aya wants it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub struct Wire<T>(pub T);
-
-// SAFETY: `Wire` is transparent, and `Plain` promises what `Pod` asks for: no padding, every bit pattern valid.
-unsafe impl<T: Plain> Pod for Wire<T> {}
-
-type Hash<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
-type Trie<V> = LpmTrie<MapData, Wire<Address>, Wire<V>>;
 
 /// The program and its maps.
 pub struct Kernel {
@@ -90,30 +79,6 @@ pub struct Kernel {
     past: Past,
     on_time: bool,
     pins: Pins,
-}
-
-/// The folder of this executor's pinned maps; removed at the end.
-struct Pins(PathBuf);
-
-impl Pins {
-    fn new() -> Result<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = Path::new(BPFFS).join(format!("sensor-test-{}-{number}", std::process::id()));
-        if !std::fs::read_to_string("/proc/mounts")?.lines().any(|line| line.contains(&format!(" {BPFFS} bpf "))) {
-            use nix::mount::{MsFlags, mount};
-            mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
-                .with_context(|| format!("mount {BPFFS}"))?;
-        }
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Pins {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl Kernel {
@@ -194,6 +159,24 @@ impl Kernel {
             Ok((name, MapInfo::from_pin(self.pins.0.join(name)).with_context(|| format!("ask for {name}"))?))
         };
         names::MAPS.iter().map(|name| info(name)).collect()
+    }
+
+    /// Runs each frame so often on its CPU, all of them at once. Time is real meanwhile.
+    ///
+    /// # Errors
+    /// If a CPU is not there, or the kernel does not run the program.
+    pub fn run_at_once(&mut self, frames: &[(u32, Vec<u8>)], times: u32) -> Result<()> {
+        let program = &*program(&mut self.object)?;
+        std::thread::scope(|scope| {
+            let run = |cpu: u32, frame: &[u8]| -> Result<()> {
+                stay_on(cpu)?;
+                let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::default() };
+                program.test_run(options)?;
+                Ok(())
+            };
+            let threads: Vec<_> = frames.iter().map(|(cpu, frame)| scope.spawn(move || run(*cpu, frame))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+        })
     }
 
     fn age(&mut self, ns: i64) {
@@ -370,10 +353,8 @@ impl Executor for Kernel {
     }
 
     fn set_cpu(&mut self, cpu: u32) {
-        let mut set = CpuSet::new();
-        set.set(index(cpu)).expect("a CPU that sets have");
         // The test run happens where its caller is.
-        sched_setaffinity(Pid::from_raw(0), &set).expect("a CPU of this machine");
+        stay_on(cpu).expect("a CPU of this machine");
     }
 
     fn add_rule(&mut self, list: List, prefix: &Prefix, place: u32, ends: Option<RelativeNs>) {
@@ -400,6 +381,13 @@ fn now_ns() -> u64 {
     u64::try_from(Duration::from(now).as_nanos()).expect("up for less than centuries")
 }
 
+/// Keeps this thread on one CPU.
+fn stay_on(cpu: u32) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(index(cpu))?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
 /// Nanoseconds from one time to a later one.
 fn between(earlier: u64, later: u64) -> i64 {
     i64::try_from(later.saturating_sub(earlier)).expect("tests last less than centuries")
@@ -408,57 +396,4 @@ fn between(earlier: u64, later: u64) -> i64 {
 fn program(object: &mut Ebpf) -> Result<&mut Xdp> {
     let program = object.program_mut(names::PROGRAM).ok_or_else(|| anyhow!("no program {}", names::PROGRAM))?;
     Ok(program.try_into()?)
-}
-
-fn take(object: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    object.take_map(name).ok_or_else(|| anyhow!("the object has no map {name}"))
-}
-
-fn trie_key(prefix: &Prefix) -> Key<Wire<Address>> {
-    Key::new(prefix.bits, Wire(prefix.address))
-}
-
-/// Elements of every array whose size is chosen at start.
-fn elements(sizes: &Sizes) -> [(&'static str, u32); 6] {
-    let elements = sizes.elements();
-    [
-        (names::TRAFFIC, elements.traffic),
-        (names::HALF_OPEN, elements.half_open),
-        (names::SOURCES, elements.sources),
-        (names::NETWORKS, elements.networks),
-        (names::CONNECTIONS, elements.connections),
-        (names::HITS, elements.hits),
-    ]
-}
-
-fn mapped<T: Plain>(object: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
-    Mapped::new(take(object, name)?, name)
-}
-
-fn index(place: u32) -> usize {
-    usize::try_from(place).expect("fits into memory")
-}
-
-fn hit_index(region: u32, place: u32) -> usize {
-    index(region * capacity::RULES + place)
-}
-
-/// Writes every CPU's element.
-fn write<T: Plain>(map: &mut PerCpuArray<MapData, Wire<T>>, values: Vec<Wire<T>>) -> Result<()> {
-    Ok(map.set(0, PerCpuValues::try_from(values)?, 0)?)
-}
-
-fn reset<T: Plain>(map: &mut PerCpuArray<MapData, Wire<T>>) -> Result<()> {
-    let cpus = map.get(&0, 0)?.len();
-    write(map, vec![Wire(T::zeroed()); cpus])
-}
-
-fn read_hash<K: Plain + Ord, V: Plain>(map: &Hash<K, V>) -> BTreeMap<K, V> {
-    map.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0)).expect("the map can be read")).collect()
-}
-
-fn clear_trie<V: Plain>(map: &mut Trie<V>) -> Result<()> {
-    let keys: Vec<_> = map.keys().collect::<std::result::Result<_, _>>()?;
-    keys.iter().try_for_each(|key| map.remove(key))?;
-    Ok(())
 }

@@ -14,6 +14,7 @@ pub mod given;
 pub mod host;
 pub mod kernel;
 mod mapped;
+mod maps;
 mod memory;
 mod rules;
 mod source;
