@@ -76,7 +76,11 @@ pub(crate) fn account<'a, T: Tables>(
     };
     let now = tick(segment.now_ns);
     let place = lane::place(&bucket.keys, segment.source);
-    let way = if place != 0 { place - 1 } else { enter(tables, bucket, segment.source, now)? } & (WAYS - 1);
+    let place = if place == 0 { enter(tables, bucket, segment.source, now) } else { place };
+    if place == 0 {
+        return None;
+    }
+    let way = (place - 1) & (WAYS - 1);
     bucket.packets[way] = bucket.packets[way].wrapping_add(1);
     bucket.syns[way] = bucket.syns[way].wrapping_add(u32::from(segment.is_syn()));
     bucket.bytes[way] = bucket.bytes[way].wrapping_add(segment.frame_bytes);
@@ -125,16 +129,17 @@ pub(crate) fn is_protected<T: Tables>(tables: &T, segment: &Segment) -> bool {
     seat(tables, segment).is_some_and(|(bucket, way)| bucket.seen[way] & PROTECTED != 0)
 }
 
-/// Gives the place that matters least to a new source.
-#[inline(always)]
-fn enter<T: Tables>(tables: &T, bucket: &mut TrafficBucket, key: u64, now: u32) -> Option<usize> {
+/// Gives the place that matters least to a new source. Counted from 1; 0: all are protected. A function of its
+/// own: inlined it would take most of the stack that is left for what follows.
+#[inline(never)]
+fn enter<T: Tables>(tables: &T, bucket: &mut TrafficBucket, key: u64, now: u32) -> usize {
     let mut least = u64::MAX >> 1;
     for way in 0..WAYS {
         least = lane::least(least, score(bucket, way, now) << 2 | way as u64);
     }
     if least >= TAKEN {
         tables.count(Counter::LostSources, 1);
-        return None;
+        return 0;
     }
     let way = least as usize & (WAYS - 1);
     if bucket.keys[way] != 0 {
@@ -149,7 +154,7 @@ fn enter<T: Tables>(tables: &T, bucket: &mut TrafficBucket, key: u64, now: u32) 
     bucket.dropped[way] = 0;
     bucket.rules[way] = 0;
     set(&mut bucket.keys[way], key);
-    Some(way)
+    way + 1
 }
 
 /// How much a place is worth keeping; below 2^60.

@@ -37,7 +37,7 @@ impl World {
             return None;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Some(Self { folder: tempfile::tempdir().expect("a temporary folder"), runtime: runtime })
+        Some(Self { folder: tempfile::tempdir().expect("a temporary folder"), runtime })
     }
 
     fn bpffs(&self) -> PathBuf {

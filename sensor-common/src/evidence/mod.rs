@@ -187,7 +187,7 @@ fn is_refused<T: Tables>(context: &Context<'_, T>, connection: &Connection) -> b
 }
 
 /// A reset ends the connection, if it is one that the server would take (RFC 5961 section 3).
-#[inline(always)]
+#[inline(never)]
 fn reset<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> Option<DropReason> {
     if ends(context, connection, context.segment.seq) {
         connection.flags |= flag::CLOSED;

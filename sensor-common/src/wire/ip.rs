@@ -88,16 +88,18 @@ fn parse_v6<F: Frame>(frame: &F, offset: usize, segment: &mut Segment) -> Result
     Ok((protocol, payload, end))
 }
 
-/// Whether the frame holds all of the packet; only a frame of several buffers has to be asked how long it is.
+/// Whether the frame holds all of the packet.
 #[inline(always)]
 fn check_end<F: Frame>(frame: &F, end: usize, segment: &mut Segment) -> Result<(), Reject> {
-    if end > frame.first_len() {
-        segment.frame_bytes = frame.len() as u32;
-        if end > frame.len() {
-            return Err(Reject::Truncated);
-        }
-    }
-    Ok(())
+    if end <= frame.first_len() || reaches(frame, end, segment) { Ok(()) } else { Err(Reject::Truncated) }
+}
+
+/// Whether a frame of several buffers is that long; only these have to be asked.
+#[inline(never)]
+fn reaches<F: Frame>(frame: &F, end: usize, segment: &mut Segment) -> bool {
+    let length = frame.len();
+    segment.frame_bytes = length as u32;
+    end <= length
 }
 
 /// The two halves of the address at an offset.

@@ -150,10 +150,12 @@ impl Daemon {
             return Self::Strange("the runtime cannot start".to_owned());
         };
         match runtime.block_on(client::call(socket, &Request::Status)) {
-            Ok(versioned) => match versioned.answer {
-                Answer::Status(status) => Self::Answers(status),
-                _ => Self::Strange("it answers something else".to_owned()),
-            },
+            Ok(versioned) => {
+                let Answer::Status(status) = versioned.answer else {
+                    return Self::Strange("it answers something else".to_owned());
+                };
+                Self::Answers(status)
+            }
             Err(CallError::Unreachable(error)) => Self::Silent(error.to_string()),
             Err(CallError::Denied(error)) => Self::Denied(error.to_string()),
             Err(CallError::Refused(refusal)) => Self::Strange(refusal.error),
