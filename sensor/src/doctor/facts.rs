@@ -152,7 +152,13 @@ impl Daemon {
         match runtime.block_on(client::call(socket, &Request::Status)) {
             Ok(versioned) => match versioned.answer {
                 Answer::Status(status) => Self::Answers(status),
-                _ => Self::Strange("it answers something else".to_owned()),
+                Answer::Explain(_)
+                | Answer::Sources { .. }
+                | Answer::Campaigns { .. }
+                | Answer::Rules { .. }
+                | Answer::Bulk(_)
+                | Answer::Tunables { .. }
+                | Answer::Done { .. } => Self::Strange("it answers something else".to_owned()),
             },
             Err(CallError::Unreachable(error)) => Self::Silent(error.to_string()),
             Err(CallError::Denied(error)) => Self::Denied(error.to_string()),
