@@ -391,56 +391,6 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
 
-/// A file with these lines.
-fn file(lines: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(file.path(), lines).expect("it can be written");
-    file
-}
-
-#[test]
-fn a_list_is_taken_from_a_file_and_counted() {
-    let stub = Stub::start();
-    let good = file("# a feed\n203.0.113.9\n198.51.100.0/24 # office\n");
-    let path = good.path().to_str().expect("a plain path");
-    assert_eq!(shown(&stub, &["block", "--file", path, "--ttl", "1d"]), "2 prefixes blocked\n");
-    let Some(Request::Bulk(sent)) = stub.asked().pop() else { panic!("a list was sent") };
-    assert_eq!((sent.ttl_s, sent.skip_bad, sent.check), (Some(86_400), false, false));
-    let json = shown(&stub, &["unblock", "--file", path, "--json"]);
-    let answer: Value = serde_json::from_str(&json).expect("it is JSON");
-    assert_eq!((&answer["deed"], &answer["applied"], &answer["bad"]), (&"unblock".into(), &2.into(), &0.into()));
-    let bad = file("203.0.113.9\n203.0.113.0/33\n");
-    let path = bad.path().to_str().expect("a plain path");
-    let (code, error) = failed(&stub.socket(), &["allow", "--file", path]);
-    assert_eq!(code, 2, "{error}");
-    assert!(error.contains("line 2: `/33` is not a prefix length"), "{error}");
-    let skipped = shown(&stub, &["allow", "--file", path, "--skip-bad"]);
-    assert!(skipped.starts_with("1 prefixes allowed\nwarning: 1 lines were bad and left out\n"), "{skipped}");
-    let guarded = file("192.0.2.1\n");
-    let path = guarded.path().to_str().expect("a plain path");
-    let (code, error) = failed(&stub.socket(), &["block", "--file", path]);
-    assert_eq!(code, 1, "{error}");
-    assert!(error.contains("line 1: 192.0.2.1 is the default gateway"), "{error}");
-}
-
-#[test]
-fn a_list_and_a_prefix_exclude_each_other() {
-    let stub = Stub::start();
-    for arguments in [
-        &["block"][..],
-        &["block", "203.0.113.9", "--file", "list"],
-        &["unblock", "--skip-bad", "203.0.113.9"],
-        &["unblock", "203.0.113.9", "--skip-bad"],
-        &["allow", "--remove", "--file", "list"],
-        &["unblock", "--file", "/nonexistent/list"],
-        &["rules", "--all", "--limit", "5"],
-    ] {
-        let (code, error) = failed(&stub.socket(), arguments);
-        assert_eq!(code, 2, "{arguments:?}: {error}");
-        assert!(stub.asked().is_empty());
-    }
-}
-
 #[test]
 fn all_rules_come_page_by_page() {
     let stub = Stub::start();

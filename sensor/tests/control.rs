@@ -9,9 +9,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use sensor::control::bulk::PART_LINES;
 use sensor::control::client::{CallError, call};
-use sensor::control::protocol::{Answer, Bulk, BulkDone, Deed, Request, SortKey, VERSION};
+use sensor::control::protocol::{Answer, BulkDone, Deed, Request, SortKey, VERSION};
 use sensor::control::route::ROUTES;
 use sensor::control::server;
 use stub::Stub;
@@ -320,86 +319,5 @@ fn empty_answers_are_not_mistaken_for_each_other() {
     ] {
         let text = serde_json::to_string(&answer).expect("answers are plain");
         assert_eq!(serde_json::from_str::<Answer>(&text).expect("it is an answer"), answer, "{text}");
-    }
-}
-
-fn list(lines: &str) -> Bulk {
-    Bulk {
-        deed: Deed::Block,
-        lines: lines.to_owned(),
-        first_line: 1,
-        reason: "a feed".to_owned(),
-        ttl_s: Some(60),
-        force: false,
-        skip_bad: false,
-        check: false,
-    }
-}
-
-fn hand_over(stub: &Stub, list: Bulk) -> Result<BulkDone, CallError> {
-    let runtime = Runtime::new().expect("a runtime can start");
-    let answer = runtime.block_on(call(&stub.socket(), &Request::Bulk(list)))?.answer;
-    let Answer::Bulk(done) = answer else { panic!("not what became of a list: {answer:?}") };
-    Ok(*done)
-}
-
-#[test]
-fn a_list_is_checked_in_parts_and_then_carried_out_in_parts() {
-    let stub = Stub::start();
-    let lines: Vec<String> = (0..2 * PART_LINES + 5).map(|n| format!("10.{}.{}.1", n / 256, n % 256)).collect();
-    let done = hand_over(&stub, list(&lines.join("\n"))).expect("every line is good");
-    assert_eq!((done.prefixes, done.applied, done.bad), (lines.len(), lines.len(), 0));
-    let asked: Vec<(usize, usize, bool)> = stub
-        .asked()
-        .into_iter()
-        .map(|request| {
-            let Request::Bulk(part) = request else { panic!("{request:?}") };
-            assert_eq!((part.reason.as_str(), part.ttl_s), ("a feed", Some(60)));
-            (part.first_line, part.lines.lines().count(), part.check)
-        })
-        .collect();
-    let parts = |check| [(1, PART_LINES, check), (1 + PART_LINES, PART_LINES, check), (1 + 2 * PART_LINES, 5, check)];
-    assert_eq!(asked, [parts(true), parts(false)].concat());
-}
-
-#[test]
-fn one_bad_line_and_nothing_is_done() {
-    let stub = Stub::start();
-    let refused = |list| match hand_over(&stub, list) {
-        Err(CallError::Refused(refusal)) => refusal,
-        other => panic!("{other:?}"),
-    };
-    let malformed = refused(list("203.0.113.9\n10.0.0.1/8\n"));
-    assert_eq!(malformed.code, "invalid");
-    assert!(malformed.error.contains("line 2: `10.0.0.1/8` has bits set"), "{malformed:?}");
-    assert!(stub.asked().is_empty(), "the daemon was asked for nothing");
-    let guarded = refused(list("# head\n203.0.113.9\n192.0.2.1 # the gateway\n"));
-    assert_eq!(guarded.code, "refused");
-    assert!(guarded.error.contains("line 3: 192.0.2.1 is the default gateway"), "{guarded:?}");
-    assert!(guarded.hint.contains("--skip-bad"), "{guarded:?}");
-    let asked = stub.asked();
-    assert!(matches!(&asked[..], [Request::Bulk(Bulk { check: true, .. })]), "only checked: {asked:?}");
-    let skipping = Bulk { skip_bad: true, ..list("203.0.113.9\n192.0.2.1\nnonsense\n") };
-    let done = hand_over(&stub, skipping).expect("bad lines are left out");
-    let bad: Vec<usize> = done.bad_lines.iter().map(|bad| bad.line).collect();
-    assert_eq!((done.applied, done.bad, bad), (1, 2, vec![2, 3]));
-}
-
-#[test]
-fn a_list_that_does_not_fit_is_refused_as_a_whole() {
-    let stub = Stub::start();
-    let lines = |count: usize| (0..count).map(|n| format!("10.{}.{}.1\n", n / 256, n % 256)).collect::<String>();
-    for (count, code, error) in [
-        (5_001, "refused", "5001 new rules do not fit: there is room for 5000"),
-        ((1 << 17) + 1, "invalid", "131073 prefixes are more than the 131072 of one list"),
-    ] {
-        let lines = if count > 1 << 16 { lines(1 << 16) + &lines(count - (1 << 16)) } else { lines(count) };
-        match hand_over(&stub, list(&lines)) {
-            Err(CallError::Refused(refusal)) => {
-                assert_eq!((refusal.code.as_str(), refusal.error.as_str()), (code, error));
-            }
-            other => panic!("{count}: {other:?}"),
-        }
-        assert!(stub.asked().iter().all(|request| matches!(request, Request::Bulk(Bulk { check: true, .. }))));
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! One look may take several ticks; what this daemon changes meanwhile is not held against the kernel.
 
-use std::collections::{BTreeSet, btree_map};
+use std::collections::BTreeSet;
 
 use super::Daemon;
-use super::enforce::Stands;
+use super::enforce::{SLICE, Stands};
 use crate::engine::plan::Subject;
 use crate::engine::time::{Span, Time};
 use crate::kernel::{Installed, Kernel, KernelError};
 
 /// Rules compared in one tick.
-const COMPARED_MAX: usize = 8_192;
+const COMPARED_MAX: usize = 4_096;
 
 /// For so many rules the next look waits a second longer.
 const RULES_PER_S: usize = 4_096;
@@ -24,8 +24,9 @@ const TOLD_MAX: u64 = 8;
 pub(super) struct Look {
     /// Counts the looks, from 1.
     number: u32,
-    /// What the kernel held when this one began, and is not compared yet.
-    rest: Option<btree_map::IntoIter<Subject, Installed>>,
+    is_going_on: bool,
+    /// The subject that was compared last.
+    after: Option<Subject>,
     /// What was changed here since.
     changed: BTreeSet<Subject>,
     /// Rules met so far.
@@ -38,12 +39,12 @@ impl Look {
     /// Whether nothing is left to compare.
     #[cfg(test)]
     pub(super) const fn is_over(&self) -> bool {
-        self.rest.is_none()
+        !self.is_going_on
     }
 
     /// Notes that this daemon changed a rule: what the kernel held before is no difference.
     pub(super) fn note_change(&mut self, subject: Subject) {
-        if self.rest.is_some() {
+        if self.is_going_on {
             self.changed.insert(subject);
         }
     }
@@ -55,26 +56,25 @@ impl<K: Kernel> Daemon<K> {
     /// # Errors
     /// If the kernel does not show its rules.
     pub(super) fn look_at_rules(&mut self, now: Time) -> Result<(), KernelError> {
+        // What is about to be changed is not worth comparing.
+        let is_busy = self.enforcement.pending() > SLICE;
         let look = &mut self.enforcement.look;
-        let mut rest = match look.rest.take() {
-            Some(rest) => rest,
-            None if now < look.next => return Ok(()),
-            None => {
-                let rules = self.kernel.rules()?;
-                look.number = look.number.wrapping_add(1);
-                look.next = now + Span::seconds(1 + (rules.len() / RULES_PER_S) as u64);
-                (look.met, look.differences) = (0, 0);
-                rules.into_iter()
+        if !look.is_going_on {
+            if now < look.next || is_busy {
+                return Ok(());
             }
-        };
-        for (subject, found) in rest.by_ref().take(COMPARED_MAX) {
+            look.number = look.number.wrapping_add(1);
+            look.next = now + Span::seconds(1 + (self.enforcement.stands.len() / RULES_PER_S) as u64);
+            (look.after, look.met, look.differences, look.is_going_on) = (None, 0, 0, true);
+        }
+        let (found, next) = self.kernel.rules_after(look.after.as_ref(), COMPARED_MAX)?;
+        for (subject, found) in found {
             self.compare(subject, found, now);
         }
-        if rest.len() > 0 {
-            self.enforcement.look.rest = Some(rest);
-            return Ok(());
+        self.enforcement.look.after = next;
+        if next.is_none() {
+            self.end_look();
         }
-        self.end_look();
         Ok(())
     }
 
@@ -108,6 +108,7 @@ impl<K: Kernel> Daemon<K> {
 
     /// Finds the rules that are gone, and tries again those that the kernel refused.
     fn end_look(&mut self) {
+        self.enforcement.look.is_going_on = false;
         let changed = std::mem::take(&mut self.enforcement.look.changed);
         let number = self.enforcement.look.number;
         if self.enforcement.look.met < self.enforcement.stands.len() {

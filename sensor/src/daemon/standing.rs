@@ -23,10 +23,10 @@ const SHORTEST_V4: u8 = 8;
 const SHORTEST_V6: u8 = 19;
 
 /// Rules of the operator that one look ends at most; the kernel has ended them on time.
-const EXPIRED_MAX: usize = 8_192;
+const EXPIRED_MAX: usize = 4_096;
 
 /// Rows that one batch for the store holds at most.
-const ROWS_MAX: usize = 16_384;
+const ROWS_MAX: usize = 8_192;
 
 /// Allow rules in the way of a block that are named at most.
 const NAMED_MAX: usize = 8;

@@ -5,6 +5,7 @@
 //! its prefix leaves it: at no time does a frame meet half a rule.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sensor_common::address::Prefix;
@@ -15,7 +16,7 @@ use sensor_common::rule::{Reference, Rule, kind};
 use super::filter::Filter;
 use super::shared::{Mapped, RuleCells};
 use super::trie::Tries;
-use super::{Installed, KernelError, Terms};
+use super::{Installed, KernelError, RulesPart, Terms};
 use crate::engine::plan::Subject;
 
 /// See the module.
@@ -161,6 +162,23 @@ impl<T: Tries> Book<T> {
             .collect();
         broken.iter().try_for_each(|subject| self.remove(subject))?;
         Ok(self.entries.iter().map(|(subject, entry)| (*subject, self.installed(subject, entry))).collect())
+    }
+
+    /// Up to so many rules behind a subject, as the kernel has them, and the last subject looked at if there are more.
+    pub(super) fn rules_after(&mut self, after: Option<&Subject>, most: usize) -> Result<RulesPart, KernelError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after));
+        let part: Vec<(Subject, Entry)> =
+            self.entries.range((from, Bound::Unbounded)).take(most).map(|(s, entry)| (*s, *entry)).collect();
+        let next = part.last().filter(|_| part.len() == most).map(|(subject, _)| *subject);
+        let mut rules = Vec::with_capacity(part.len());
+        for (subject, entry) in part {
+            if self.is_complete(&subject, entry.reference) {
+                rules.push((subject, self.installed(&subject, &entry)));
+            } else {
+                self.remove(&subject)?;
+            }
+        }
+        Ok((rules, next))
     }
 
     fn installed(&self, subject: &Subject, entry: &Entry) -> Installed {

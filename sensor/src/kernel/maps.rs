@@ -25,7 +25,9 @@ use super::mirror::{Mirror, Traffic};
 use super::shared::{AttemptCells, Cells, ConnectionCells, Mapped, NetworkCells, SourceCells, TrafficCells};
 use super::size::SERVICE_WORDS;
 use super::trie::{self, KernelTries, enter_tier, key};
-use super::{Completed, Counters, Installed, Kernel, KernelError, SourceStats, Terms, Usage, Wanted, batch, completed};
+use super::{
+    Completed, Counters, Installed, Kernel, KernelError, RulesPart, SourceStats, Terms, Usage, Wanted, batch, completed,
+};
 use crate::engine::plan::Subject;
 
 /// A boundary type, as aya wants it.
@@ -248,6 +250,15 @@ impl Kernel for Maps {
         let mut rules = self.book.rules()?;
         rules.extend(self.classes.rules()?);
         Ok(rules.into_iter().collect())
+    }
+
+    fn rules_after(&mut self, after: Option<&Subject>, most: usize) -> Result<RulesPart, KernelError> {
+        let (mut rules, next) = self.book.rules_after(after, most)?;
+        if next.is_none() {
+            let classes = self.classes.rules()?.into_iter();
+            rules.extend(classes.filter(|(subject, _)| after.is_none_or(|after| subject > after)));
+        }
+        Ok((rules, next))
     }
 
     fn tend(&mut self, now_ns: u64) -> Result<(), KernelError> {

@@ -135,6 +135,9 @@ impl KernelError {
     }
 }
 
+/// Some rules, and the subject behind which the next ones stand.
+pub type RulesPart = (Vec<(Subject, Installed)>, Option<Subject>);
+
 /// The tables of the packet path.
 ///
 /// # Errors
@@ -168,6 +171,15 @@ pub trait Kernel: Send {
     /// Every rule that stands in the kernel: the terms it has there, whoever wrote them. A rule that somebody else took
     /// out or entered is noticed by [`Kernel::tend`].
     fn rules(&mut self) -> Result<BTreeMap<Subject, Installed>, KernelError>;
+
+    /// A part of [`Kernel::rules`], in its order: up to about `most` rules behind a subject, and where the next part
+    /// begins; `None`: that was the last one.
+    fn rules_after(&mut self, after: Option<&Subject>, most: usize) -> Result<RulesPart, KernelError> {
+        let behind = |subject: &Subject| after.is_none_or(|after| subject > after);
+        let rules: Vec<_> = self.rules()?.into_iter().filter(|(subject, _)| behind(subject)).take(most).collect();
+        let next = rules.last().filter(|_| rules.len() == most).map(|(subject, _)| *subject);
+        Ok((rules, next))
+    }
 
     /// Upkeep, to be called about once a second: a bounded look at a part of the tables of rules. Within ten seconds,
     /// and one more for every 4,096 rules, all of them were looked at: what is not whole is taken out, and missing in
