@@ -16,7 +16,8 @@ pub(crate) struct Birth {
     pub(crate) namespace: Option<OwnedFd>,
     /// Die (SIGKILL) when the thread that spawned the child ends.
     pub(crate) mortal: bool,
-    /// Nice value from -20 to 19; ignored where it is not permitted.
+    /// Nice value from -20 to 19; ignored where it is not permitted. A negative one asks for a real-time priority first:
+    /// where the kernel groups processes by session, nice says nothing against work in another terminal.
     pub(crate) nice: i32,
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn prepare(command: &mut Command, birth: Birth) {
         if birth.mortal {
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
         }
-        if birth.nice != 0 {
+        if birth.nice != 0 && !(birth.nice < 0 && real_time(libc::SCHED_RR, 1)) {
             // SAFETY: setpriority takes plain integers and touches no memory of ours.
             let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, birth.nice) };
         }
@@ -63,7 +64,12 @@ pub(crate) fn open_tun(name: &str) -> io::Result<OwnedFd> {
 
 /// Gives the calling thread a real-time priority so that its wake-ups are on time; false where not permitted.
 pub(crate) fn become_punctual() -> bool {
-    let parameter = libc::sched_param { sched_priority: 5 };
+    real_time(libc::SCHED_FIFO, 5)
+}
+
+/// Only a system call, so it may run between fork and exec.
+fn real_time(policy: libc::c_int, priority: libc::c_int) -> bool {
+    let parameter = libc::sched_param { sched_priority: priority };
     // SAFETY: `parameter` lives through the call, which only reads it.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) == 0 }
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) == 0 }
 }
