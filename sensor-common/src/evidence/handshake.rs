@@ -16,40 +16,46 @@ use crate::wire::{Segment, timestamp};
 #[inline(always)]
 pub(super) fn attempted<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> Option<DropReason> {
     tables.count(Counter::Syns, 1);
+    remember(tables, settings, segment);
+    None
+}
+
+#[inline(always)]
+fn remember<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) {
     if half_open::remember(tables, settings, segment.tag, segment.seq, segment.now_ns).is_none() {
         tables.count(Counter::LostConnections, 1);
     }
-    None
 }
 
 /// An attempt of a source that completed a handshake before, or one that brings data.
 #[inline(never)]
 pub(super) fn open<T: Tables>(context: &Context<'_, T>) -> Option<DropReason> {
+    let segment = context.segment;
+    context.tables.count(Counter::Syns, 1);
     // Where a handshake is completed the limit is asked again: here it only spares the server the attempt.
     if at_connection_limit(context) {
-        context.tables.count(Counter::Syns, 1);
         return Some(DropReason::ConnectionLimit);
     }
-    if context.segment.length == 0 {
-        return attempted(context.tables, context.settings, context.segment);
-    }
-    context.tables.count(Counter::Syns, 1);
-    open_fast(context);
-    None
-}
-
-/// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
-#[inline(always)]
-fn open_fast<T: Tables>(context: &Context<'_, T>) {
-    let segment = context.segment;
-    let former = place::find(context.tables, context.settings, &segment.tuple, context.segment.tag);
+    let former = place::find(context.tables, context.settings, &segment.tuple, segment.tag);
     if let Some(known) = &former
         && (known.isn == segment.seq || is_open(segment, known))
     {
         // A retransmitted SYN changes nothing. Neither does one in the midst of a connection: the server answers it
         // with a challenge and goes on (RFC 5961 section 4); taken for a new start, it would hide what follows.
-        return;
+        return None;
     }
+    if segment.length == 0 {
+        remember(context.tables, context.settings, segment);
+    } else {
+        open_fast(context, former);
+    }
+    None
+}
+
+/// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
+#[inline(always)]
+fn open_fast<'a, T: Tables>(context: &Context<'a, T>, former: Option<&'a mut Connection>) {
+    let segment = context.segment;
     let Some(connection) = place::enter(context, former, Entry::Attempt) else {
         context.tables.count(Counter::LostConnections, 1);
         return;
@@ -78,7 +84,7 @@ pub(super) fn attempt<T: Tables>(context: &Context<'_, T>) -> Option<Attempt> {
     if !segment.has_ack() || segment.has_syn() || segment.has_rst() {
         return None;
     }
-    half_open::find(context.tables, context.settings, context.segment.tag, segment.seq.wrapping_sub(1), segment.now_ns)
+    half_open::find(context.tables, context.settings, segment.tag, segment.seq.wrapping_sub(1), segment.now_ns)
 }
 
 /// Enters the record of a connection whose handshake is complete now.

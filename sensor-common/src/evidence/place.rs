@@ -118,14 +118,8 @@ pub(super) fn enter_source<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let way = match seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME) {
-        Claim::Lost => return None,
-        Claim::Free(way) => way,
-        Claim::Evicted(way, _) => {
-            tables.count(Counter::EvictedRecords, 1);
-            way
-        }
-    };
+    let claim = seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME);
+    let way = taken(tables, claim, Counter::EvictedRecords)?;
     copy(&NEW_SOURCE, &mut bucket.records[way]);
     bucket.records[way].first_seen_ns = context.segment.now_ns;
     bucket.records[way].last_seen_ns = context.segment.now_ns;
@@ -154,17 +148,24 @@ pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let way = match seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME) {
-        Claim::Lost => return None,
-        Claim::Free(way) => way,
-        Claim::Evicted(way, _) => {
-            tables.count(Counter::EvictedNetworks, 1);
-            way
-        }
-    };
+    let claim = seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME);
+    let way = taken(tables, claim, Counter::EvictedNetworks)?;
     bucket.records[way] = NetworkStats { first_seen_ns: now_ns, last_seen_ns: 0 };
     seat::settle(&mut bucket.keys, way, key);
     Some(&mut bucket.records[way])
+}
+
+/// The place that was claimed; who lost it is counted.
+#[inline(always)]
+fn taken<T: Tables>(tables: &T, claim: Claim, evicted: Counter) -> Option<usize> {
+    match claim {
+        Claim::Lost => None,
+        Claim::Free(way) => Some(way),
+        Claim::Evicted(way, _) => {
+            tables.count(evicted, 1);
+            Some(way)
+        }
+    }
 }
 
 #[inline(always)]
