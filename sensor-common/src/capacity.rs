@@ -25,8 +25,8 @@ pub const TIERED: u32 = 1 << 14;
 pub const TIERS: u32 = 64;
 /// Class rules.
 pub const CLASSES: u32 = 1_024;
-/// Words of the filter for denied sources and networks: 1 MB.
-pub const FILTER_DENY_WORDS: u32 = 1 << 17;
+/// Words of the filter for denied sources and networks: 256 KB, which a core keeps at hand.
+pub const FILTER_DENY_WORDS: u32 = 1 << 15;
 /// Words of the filter for allowed sources and networks.
 pub const FILTER_ALLOW_WORDS: u32 = 1 << 12;
 /// Words of the filter for prefixes of tiers.

@@ -1,7 +1,7 @@
 //! What stands in front of the tries: a source under no rule is told so by four loads, however many rules there are.
 //!
 //! A rule on one source (an IPv4 address, or /64 and longer of IPv6) and one on a network (/24, /48, and what lies
-//! between) each set two bits of one 64-bit word, which the network's hash chooses (a blocked Bloom filter: Putze,
+//! between) each set three bits of one 64-bit word, which the network's hash chooses (a blocked Bloom filter: Putze,
 //! Sanders and Singler 2007). A rule a little wider is entered for each of its networks, at most sixteen; one wider
 //! than that sets the bits of its /16s or, by hash, of its /32s in a small bitmap. A source whose bits are set may be
 //! under a rule, and the trie tells.
@@ -9,6 +9,7 @@
 use crate::address::network_key;
 use crate::capacity::{FILTER_ALLOW_WORDS, FILTER_DENY_WORDS, FILTER_TIER_WORDS, FILTER_WIDE_WORDS};
 use crate::hash::mix;
+use crate::lane::same;
 use crate::tables::Tables;
 
 /// Which trie the filter stands in front of.
@@ -46,10 +47,10 @@ pub struct Probe {
     wide: u32,
 }
 
-/// Two bits out of 64.
+/// Three bits out of 64.
 #[inline(always)]
-const fn two_bits(hash: u64) -> u64 {
-    1 << (hash & 63) | 1 << (hash >> 6 & 63)
+const fn three_bits(hash: u64) -> u64 {
+    1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63)
 }
 
 /// The bit of the wide bitmap: IPv4 by its first 16 bits, IPv6 by hash of its first 32, each in its half.
@@ -68,7 +69,7 @@ impl Probe {
     pub fn new(source: u64, seed: u64) -> Self {
         Self {
             network_hash: mix(network_key(source), seed),
-            source_mask: two_bits(mix(source, seed) >> MASK_SHIFT),
+            source_mask: three_bits(mix(source, seed) >> MASK_SHIFT),
             wide: wide(source, seed),
         }
     }
@@ -77,18 +78,18 @@ impl Probe {
     #[inline(always)]
     pub fn may_be_in<T: Tables>(&self, trie: Trie, tables: &T) -> bool {
         let (start, words) = trie.words();
-        let network_mask = two_bits(self.network_hash >> MASK_SHIFT);
+        let network_mask = three_bits(self.network_hash >> MASK_SHIFT);
         let word = tables.filter(start + (self.network_hash as u32 & (words - 1)));
         let wide = tables.filter(start + words + (self.wide >> 6));
-        word & network_mask == network_mask
-            || word & self.source_mask == self.source_mask
-            || wide >> (self.wide & 63) & 1 != 0
+        let network = same(word & network_mask, network_mask);
+        let source = same(word & self.source_mask, self.source_mask);
+        (network | source | wide >> (self.wide & 63)) & 1 != 0
     }
 }
 
 #[cfg(not(target_arch = "bpf"))]
 mod host {
-    use super::{MASK_SHIFT, Probe, Trie, two_bits, wide};
+    use super::{MASK_SHIFT, Probe, Trie, three_bits, wide};
     use crate::address::{Address, MAPPED_BITS, Prefix, network_key};
     use crate::capacity::FILTER_WIDE_WORDS;
     use crate::hash::mix;
@@ -118,7 +119,7 @@ mod host {
             let step = if is_v4 { 0x100 } else { 0x1_0000 };
             for number in 0..networks {
                 let hash = mix(network_key(network_key(key) + number * step), seed);
-                mark(start + (hash as u32 & (words - 1)), two_bits(hash >> MASK_SHIFT));
+                mark(start + (hash as u32 & (words - 1)), three_bits(hash >> MASK_SHIFT));
             }
         } else {
             mark_wide(prefix, is_v4, seed, |bit| mark(start + words + (bit >> 6), 1 << (bit & 63)));

@@ -7,6 +7,7 @@ use crate::connection::Tuple;
 use crate::hash::mix;
 use crate::lane;
 use crate::plain;
+use crate::plain::fetch;
 use crate::settings::Settings;
 use crate::tables::Tables;
 
@@ -37,6 +38,14 @@ pub const fn tag(tuple: &Tuple, seed: u64) -> u64 {
     let client = mix(tuple.client[0] ^ tuple.client[1].rotate_left(17), seed ^ tuple.client[1]);
     let server = tuple.server[0].rotate_left(29) ^ tuple.server[1] ^ tuple.ports << 24;
     mix(client ^ server, seed.rotate_left(13)) | 2
+}
+
+/// Begins to fetch what [`remember`] needs.
+#[inline(always)]
+pub(crate) fn approach<T: Tables>(tables: &T, settings: &Settings, tag: u64) {
+    if let Some(bucket) = tables.half_open(index(tables, settings, tag)) {
+        fetch(bucket);
+    }
 }
 
 /// Remembers a SYN. One that is sent again changes nothing.

@@ -19,12 +19,27 @@ pub(crate) enum Listing {
     Denied,
 }
 
+/// What the filters say of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    allow: bool,
+    deny: bool,
+}
+
+/// Asks the filters.
+#[inline(always)]
+pub(crate) fn marks<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> Marks {
+    let probe = Probe::new(segment.source, settings.seed);
+    Marks { allow: probe.may_be_in(Trie::Allow, tables), deny: probe.may_be_in(Trie::Deny, tables) }
+}
+
 /// The rule that the frame's source is under, and counts the frame for it.
 #[inline(always)]
 pub(crate) fn look_up<T: Tables>(
     tables: &T,
     settings: &Settings,
     segment: &Segment,
+    marks: Marks,
     bucket: Option<&TrafficBucket>,
 ) -> Listing {
     let kept = match bucket {
@@ -36,15 +51,14 @@ pub(crate) fn look_up<T: Tables>(
         hit(tables, settings, Reference::place(kept));
         return Listing::Allowed;
     }
-    let probe = Probe::new(segment.source, settings.seed);
-    if probe.may_be_in(Trie::Allow, tables) && ask(tables, settings, segment, kind::ALLOW) {
+    if marks.allow && ask(tables, settings, segment, kind::ALLOW) {
         return Listing::Allowed;
     }
     if kept_kind == kind::DENY {
         hit(tables, settings, Reference::place(kept));
         return Listing::Denied;
     }
-    if probe.may_be_in(Trie::Deny, tables) && ask(tables, settings, segment, kind::DENY) {
+    if marks.deny && ask(tables, settings, segment, kind::DENY) {
         return Listing::Denied;
     }
     Listing::Nothing

@@ -84,6 +84,7 @@ pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, clock: &impl Clock) -> Ver
         Ok(()) => judge_segment(frame, tables, clock, settings, segment),
         Err(reject) => {
             if reject == Reject::Protocol {
+                traffic::approach(tables, settings, segment);
                 let _ = traffic::account(tables, settings, segment);
             }
             Verdict::Unread(reject)
@@ -108,15 +109,22 @@ fn judge_segment<T: Tables>(
     settings: &Settings,
     segment: &mut Segment,
 ) -> Verdict {
+    // All that is far away is begun to be fetched before anything of it is waited for.
+    traffic::approach(tables, settings, segment);
+    let watched = segment.protocol == TCP && tables.watched(segment.tuple.server_port());
+    if watched {
+        evidence::approach(tables, settings, segment);
+    }
+    let marks = listing::marks(tables, settings, segment);
     let bucket = traffic::account(tables, settings, segment);
-    let refused = match listing::look_up(tables, settings, segment, bucket) {
+    let refused = match listing::look_up(tables, settings, segment, marks, bucket) {
         Listing::Denied => Some(DropReason::Deny),
         listing @ (Listing::Allowed | Listing::Nothing) => {
             if listing == Listing::Allowed {
                 tables.count(Counter::Allowed, 1);
                 segment.allowed = 1;
             }
-            if segment.protocol != TCP || !tables.watched(segment.tuple.server_port()) {
+            if !watched {
                 return Verdict::Pass;
             }
             evidence::track(frame, tables, clock, settings, segment)

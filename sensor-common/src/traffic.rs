@@ -13,6 +13,7 @@ use crate::counter::Counter;
 use crate::hash::mix;
 use crate::lane;
 use crate::plain;
+use crate::plain::fetch;
 use crate::settings::Settings;
 use crate::tables::Tables;
 use crate::wire::Segment;
@@ -57,6 +58,25 @@ pub const PROTECTED_TICKS: u32 = (600_000_000_000_u64 >> 26) as u32;
 /// Above every score of a place that may be given to another source.
 const TAKEN: u64 = 1 << 62;
 
+/// The bucket of the segment's source, in the part of this CPU.
+#[inline(always)]
+fn index<T: Tables>(tables: &T, settings: &Settings, segment: &Segment) -> u32 {
+    let sizes = &settings.sizes;
+    let region = tables.cpu() & sizes.regions.wrapping_sub(1);
+    let hash = mix(segment.source, settings.seed);
+    region.wrapping_mul(sizes.traffic).wrapping_add(hash as u32 & sizes.traffic.wrapping_sub(1))
+}
+
+/// Begins to fetch what [`account`] needs.
+#[inline(always)]
+pub(crate) fn approach<T: Tables>(tables: &T, settings: &Settings, segment: &mut Segment) {
+    segment.bucket = index(tables, settings, segment);
+    if let Some(bucket) = tables.traffic(segment.bucket) {
+        fetch(&bucket.keys);
+        fetch(&bucket.bytes);
+    }
+}
+
 /// Counts the frame for its source and writes down where that stands. `None` if all places of its bucket are protected.
 #[inline(always)]
 pub(crate) fn account<'a, T: Tables>(
@@ -64,13 +84,8 @@ pub(crate) fn account<'a, T: Tables>(
     settings: &Settings,
     segment: &mut Segment,
 ) -> Option<&'a TrafficBucket> {
-    let sizes = &settings.sizes;
-    let hash = mix(segment.source, settings.seed);
-    let region = tables.cpu() & sizes.regions.wrapping_sub(1);
-    let index = region.wrapping_mul(sizes.traffic).wrapping_add(hash as u32 & sizes.traffic.wrapping_sub(1));
-    segment.bucket = index;
     segment.way = WAYS as u8;
-    let Some(bucket) = tables.traffic(index) else {
+    let Some(bucket) = tables.traffic(segment.bucket) else {
         tables.count(Counter::LostSources, 1);
         return None;
     };

@@ -45,6 +45,17 @@ impl<T: Tables> Context<'_, T> {
     }
 }
 
+/// Names the connection that the segment belongs to, and begins to fetch what [`track`] needs.
+#[inline(always)]
+pub(crate) fn approach<T: Tables>(tables: &T, settings: &Settings, segment: &mut Segment) {
+    segment.tag = half_open::tag(&segment.tuple, settings.seed);
+    if segment.is_syn() {
+        half_open::approach(tables, settings, segment.tag);
+    } else {
+        place::approach(tables, settings, segment.tag);
+    }
+}
+
 /// Follows the connection that the segment belongs to. Gives why the segment is to be refused, if it is.
 #[inline(always)]
 pub(crate) fn track<T: Tables>(
@@ -54,8 +65,6 @@ pub(crate) fn track<T: Tables>(
     settings: &Settings,
     segment: &mut Segment,
 ) -> Option<DropReason> {
-    let tag = half_open::tag(&segment.tuple, settings.seed);
-    segment.tag = tag;
     if segment.is_syn() {
         segment.now_ns = clock.attempt_ns();
         if segment.length > 0 || traffic::is_protected(tables, segment) {
@@ -63,9 +72,9 @@ pub(crate) fn track<T: Tables>(
         }
         return handshake::attempted(tables, settings, segment);
     }
-    match place::glance(tables, settings, tag) {
+    match place::glance(tables, settings, segment.tag) {
         Some(connection)
-            if segment.is_bare_ack() && connection.stage == stage::DONE && is_open(segment, connection) =>
+            if segment.is_bare_ack() && !awaits_ack(connection.stage) && is_open(segment, connection) =>
         {
             connection.last_seen_ns = segment.now_ns;
             if is_current(segment, connection) {
@@ -76,6 +85,12 @@ pub(crate) fn track<T: Tables>(
         }
         _ => advance(frame, tables, clock, settings, segment),
     }
+}
+
+/// Whether an acknowledgement may be evidence at this stage.
+#[inline(always)]
+const fn awaits_ack(stage: u8) -> bool {
+    matches!(stage, stage::SYN | stage::HELLO)
 }
 
 /// Whether the server is likely to hold this connection open still.

@@ -6,7 +6,7 @@ use crate::connection::{Connection, EMPTY, Tuple, stage};
 use crate::counter::Counter;
 use crate::event::flag;
 use crate::lane;
-use crate::plain::copy;
+use crate::plain::{copy, fetch};
 use crate::seat::{self, Claim, FREE};
 use crate::settings::Settings;
 use crate::stats::{NEW_SOURCE, NetworkStats, SourceRecord, network_bucket, source_bucket};
@@ -27,6 +27,14 @@ const OPEN: u64 = 1 << 58;
 const TIME: u64 = OPEN - 1;
 /// Above every worth.
 const ANY: u64 = 1 << 60;
+
+/// Begins to fetch what [`glance`] needs.
+#[inline(always)]
+pub(super) fn approach<T: Tables>(tables: &T, settings: &Settings, tag: u64) {
+    if let Some(bucket) = tables.connections(connection_index(settings, tag)) {
+        fetch(&bucket.tags);
+    }
+}
 
 /// The record at a tag, whose owner is very likely the connection of that tag: enough to note that it is there.
 #[inline(always)]
