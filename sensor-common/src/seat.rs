@@ -32,15 +32,29 @@ pub(crate) fn find(keys: &[u64; WAYS], key: u64) -> Option<usize> {
     if place == 0 { None } else { Some((place - 1) & (WAYS - 1)) }
 }
 
-/// Claims the place whose worth is least and below `most`; `worth` is below 2^60 and asked of used places.
+/// The place where a key stands if it was free: whoever looks for the key can begin to fetch what is there before it
+/// has seen the keys.
 #[inline(always)]
-pub(crate) fn claim<T: Tables>(tables: &T, keys: &mut [u64; WAYS], most: u64, worth: impl Fn(usize) -> u64) -> Claim {
+pub(crate) const fn likely(key: u64) -> usize {
+    (key >> 2) as usize & (WAYS - 1)
+}
+
+/// Claims the place whose worth is least and below `most`, of equals the one that is [`likely`]; `worth` is below 2^60
+/// and asked of used places.
+#[inline(always)]
+pub(crate) fn claim<T: Tables>(
+    tables: &T,
+    keys: &mut [u64; WAYS],
+    likely: usize,
+    most: u64,
+    worth: impl Fn(usize) -> u64,
+) -> Claim {
     let mut least = u64::MAX >> 1;
     for (way, key) in keys.iter().enumerate() {
         let used = !lane::same(*key, FREE);
-        least = lane::least(least, ((worth(way) + 1) & used) << 3 | way as u64);
+        least = lane::least(least, ((worth(way) + 1) & used) << 3 | (way ^ likely) as u64);
     }
-    let way = least as usize & (WAYS - 1);
+    let way = (least as usize ^ likely) & (WAYS - 1);
     let former = keys[way];
     let worth = (least >> 3).saturating_sub(1);
     if former == CLAIMED || worth >= most || !tables.replace(&mut keys[way], former, CLAIMED) {

@@ -49,9 +49,10 @@ impl<T: Tables> Context<'_, T> {
 #[inline(always)]
 pub(crate) fn approach<T: Tables>(tables: &T, settings: &Settings, segment: &mut Segment) {
     segment.tag = half_open::tag(&segment.tuple, settings.seed);
-    if segment.is_syn() {
+    if segment.length == 0 {
         half_open::approach(tables, settings, segment.tag);
-    } else {
+    }
+    if !segment.is_syn() {
         place::approach(tables, settings, segment.tag);
     }
 }
@@ -73,9 +74,7 @@ pub(crate) fn track<T: Tables>(
         return handshake::attempted(tables, settings, segment);
     }
     match place::glance(tables, settings, segment.tag) {
-        Some(connection)
-            if segment.is_bare_ack() && !awaits_ack(connection.stage) && is_open(segment, connection) =>
-        {
+        Some(connection) if segment.is_bare_ack() && !awaits_ack(connection.stage) && is_open(segment, connection) => {
             connection.last_seen_ns = segment.now_ns;
             if is_current(segment, connection) {
                 connection.ack = segment.ack;

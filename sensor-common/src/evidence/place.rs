@@ -33,6 +33,7 @@ const ANY: u64 = 1 << 60;
 pub(super) fn approach<T: Tables>(tables: &T, settings: &Settings, tag: u64) {
     if let Some(bucket) = tables.connections(connection_index(settings, tag)) {
         fetch(&bucket.tags);
+        fetch(&bucket.records[seat::likely(tag)]);
     }
 }
 
@@ -73,7 +74,9 @@ pub(super) fn enter<'a, T: Tables>(
     let bucket = tables.connections(connection_index(context.settings, context.segment.tag))?;
     let most = if entry == Entry::Attempt { OPEN } else { ANY };
     let records = &bucket.records;
-    let way = match seat::claim(tables, &mut bucket.tags, most, |way| worth(&records[way], now_ns)) {
+    let way = match seat::claim(tables, &mut bucket.tags, seat::likely(context.segment.tag), most, |way| {
+        worth(&records[way], now_ns)
+    }) {
         Claim::Lost => return None,
         Claim::Free(way) => way,
         Claim::Evicted(way, worth) => {
@@ -126,7 +129,7 @@ pub(super) fn enter_source<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let claim = seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME);
+    let claim = seat::claim(tables, &mut bucket.keys, 0, ANY, |way| records[way].last_seen_ns & TIME);
     let way = taken(tables, claim, Counter::EvictedRecords)?;
     copy(&NEW_SOURCE, &mut bucket.records[way]);
     bucket.records[way].first_seen_ns = context.segment.now_ns;
@@ -156,7 +159,7 @@ pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let claim = seat::claim(tables, &mut bucket.keys, ANY, |way| records[way].last_seen_ns & TIME);
+    let claim = seat::claim(tables, &mut bucket.keys, 0, ANY, |way| records[way].last_seen_ns & TIME);
     let way = taken(tables, claim, Counter::EvictedNetworks)?;
     bucket.records[way] = NetworkStats { first_seen_ns: now_ns, last_seen_ns: 0 };
     seat::settle(&mut bucket.keys, way, key);
