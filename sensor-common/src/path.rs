@@ -85,7 +85,7 @@ pub fn judge<T: Tables>(frame: &T::Frame, tables: &T, clock: &impl Clock) -> Ver
         Err(reject) => {
             if reject == Reject::Protocol {
                 traffic::approach(tables, settings, segment);
-                let _ = traffic::account(tables, settings, segment);
+                let _ = traffic::account(tables, segment);
             }
             Verdict::Unread(reject)
         }
@@ -116,7 +116,7 @@ fn judge_segment<T: Tables>(
         evidence::approach(tables, settings, segment);
     }
     let marks = listing::marks(tables, settings, segment);
-    let bucket = traffic::account(tables, settings, segment);
+    let bucket = traffic::account(tables, segment);
     let refused = match listing::look_up(tables, settings, segment, marks, bucket) {
         Listing::Denied => Some(DropReason::Deny),
         listing @ (Listing::Allowed | Listing::Nothing) => {

@@ -79,11 +79,7 @@ pub(crate) fn approach<T: Tables>(tables: &T, settings: &Settings, segment: &mut
 
 /// Counts the frame for its source and writes down where that stands. `None` if all places of its bucket are protected.
 #[inline(always)]
-pub(crate) fn account<'a, T: Tables>(
-    tables: &'a T,
-    settings: &Settings,
-    segment: &mut Segment,
-) -> Option<&'a TrafficBucket> {
+pub(crate) fn account<'a, T: Tables>(tables: &'a T, segment: &mut Segment) -> Option<&'a TrafficBucket> {
     segment.way = WAYS as u8;
     let Some(bucket) = tables.traffic(segment.bucket) else {
         tables.count(Counter::LostSources, 1);
