@@ -48,12 +48,23 @@ fn main() {
     for watched in [TOOLCHAIN, "Cargo.toml", "sensor-ebpf", "sensor-common"] {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
-    match read(&workspace.join(TOOLCHAIN)).and_then(|toolchain| build(workspace, &out, &toolchain)) {
-        Ok(()) => {}
-        Err(error) => {
-            for line in error.lines() {
-                println!("cargo::error={line}");
-            }
+    objects(workspace, CRATE, &[(CRATE, &out.join("sensor.bpf.o"))]);
+}
+
+/// Builds a kernel crate and copies its programs, each to where it is wanted; a failure is cargo's to report.
+pub(crate) fn objects(workspace: &Path, package: &str, wanted: &[(&str, &Path)]) {
+    let copy = |folder: PathBuf| {
+        wanted.iter().try_for_each(|(program, place)| {
+            let object = folder.join(program);
+            std::fs::copy(&object, place)
+                .map(|_| ())
+                .map_err(|error| format!("{} could not be copied: {error}", object.display()))
+        })
+    };
+    let toolchain = read(&workspace.join(TOOLCHAIN));
+    if let Err(error) = toolchain.and_then(|toolchain| build(workspace, package, &toolchain)).and_then(copy) {
+        for line in error.lines() {
+            println!("cargo::error={line}");
         }
     }
 }
@@ -81,7 +92,8 @@ fn read(path: &Path) -> Result<Toolchain, String> {
     Ok(toolchain)
 }
 
-fn build(workspace: &Path, out: &Path, toolchain: &Toolchain) -> Result<(), String> {
+/// The folder with the built programs.
+fn build(workspace: &Path, package: &str, toolchain: &Toolchain) -> Result<PathBuf, String> {
     // One folder for all profiles of the daemon: the object is the same in each.
     let target = workspace.join("target/bpf");
     let flags = [
@@ -93,7 +105,7 @@ fn build(workspace: &Path, out: &Path, toolchain: &Toolchain) -> Result<(), Stri
         "-Cdebuginfo=2".to_owned(),
     ];
     let mut command = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    command.current_dir(workspace).args(["build", "--release", "--package", CRATE, "--target", TARGET, "--target-dir"]);
+    command.current_dir(workspace).args(["build", "--release", "--package", package, "--target", TARGET, "--target-dir"]);
     command.arg(&target);
     if toolchain.build_std {
         command.arg("-Zbuild-std=core");
@@ -115,8 +127,5 @@ fn build(workspace: &Path, out: &Path, toolchain: &Toolchain) -> Result<(), Stri
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(format!("the eBPF object could not be built ({}):\n{text}", output.status));
     }
-    let object = target.join(TARGET).join("release").join(CRATE);
-    std::fs::copy(&object, out.join("sensor.bpf.o"))
-        .map(|_| ())
-        .map_err(|error| format!("{} could not be copied: {error}", object.display()))
+    Ok(target.join(TARGET).join("release"))
 }

@@ -1,5 +1,6 @@
 //! The lab: namespaces, a model server, clients, relays and the frame builder that the tests and the demo share.
 
+pub mod bench;
 pub mod client;
 pub mod delay;
 pub mod demo;

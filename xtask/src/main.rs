@@ -1,6 +1,7 @@
 //! The project's chores: one verb per file, each a plain command with `--help`.
 //! Nothing here is part of the product; the verbs only build, check, test and show it.
 
+mod bench;
 mod check;
 mod ci;
 mod command;
@@ -27,6 +28,7 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     Test(test::Args),
     Check(check::Args),
     Ci(ci::Args),
@@ -45,6 +47,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Setup(args) => setup::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Ci(args) => ci::run(&args),

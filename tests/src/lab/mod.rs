@@ -24,7 +24,7 @@ use address::distances;
 use cleanup::LabId;
 use namespace::{Direction, Namespace};
 use process::{Process, Start};
-pub(crate) use syscall::{become_punctual, open_tun};
+pub(crate) use syscall::{become_punctual, open_tun, set_nice};
 use topology::{EXITS_JOINT, HARVESTER_JOINT, Joint, ROUTER_INTERFACE, USERS_JOINT, exit_addresses, user_addresses};
 
 /// A namespace of the lab.

@@ -62,6 +62,16 @@ pub(crate) fn open_tun(name: &str) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Gives a thread or process a nice value from -20 to 19.
+pub(crate) fn set_nice(id: i32, nice: i32) -> io::Result<()> {
+    let id = libc::id_t::try_from(id).map_err(io::Error::other)?;
+    // SAFETY: setpriority takes plain integers and touches no memory of ours.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, id, nice) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Gives the calling thread a real-time priority so that its wake-ups are on time; false where not permitted.
 pub(crate) fn become_punctual() -> bool {
     real_time(libc::SCHED_FIFO, 5)

@@ -42,7 +42,7 @@ const PYTHON_ASK: &[&str] = &[
 ];
 const NODE_ASK: &[&str] = &["-e", "require('https'); require('http2'); require('tls'); console.log('all there')"];
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     Tool { name: "curl", packages: &["curl"], answer: "libcurl/", ..PLAIN },
     Tool { name: "ethtool", packages: &["ethtool"], answer: "ethtool version", ..PLAIN },
     Tool { name: "ip", packages: &["iproute2"], ask: &["-V"], answer: "iproute2", ..PLAIN },
@@ -75,6 +75,7 @@ const TOOLS: [Tool; 13] = [
         ..PLAIN
     },
     Tool { name: "tinyproxy", packages: &["tinyproxy"], ask: &["-v"], answer: "tinyproxy 1", ..PLAIN },
+    Tool { name: "wrk", package: "wrk", ask: &["-v"], answer: "Will Glozer", ..PLAIN },
     Tool {
         name: "xdp-filter",
         packages: &["xdp-tools"],
