@@ -105,7 +105,15 @@ fn build(workspace: &Path, package: &str, toolchain: &Toolchain) -> Result<PathB
         "-Cdebuginfo=2".to_owned(),
     ];
     let mut command = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    command.current_dir(workspace).args(["build", "--release", "--package", package, "--target", TARGET, "--target-dir"]);
+    command.current_dir(workspace).args([
+        "build",
+        "--release",
+        "--package",
+        package,
+        "--target",
+        TARGET,
+        "--target-dir",
+    ]);
     command.arg(&target);
     if toolchain.build_std {
         command.arg("-Zbuild-std=core");

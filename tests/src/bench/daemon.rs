@@ -18,7 +18,7 @@ use super::feeder::{Feeder, Tool, on_cpu};
 use super::measure::establish;
 use super::sensor::{bpffs, map_memory};
 use super::subject::{Arena, MEASURED, OTHER, Rules, Subject};
-use super::traffic::{Kind, Traffic};
+use super::traffic::{Kind, Range, Traffic};
 use crate::lab::wait_until;
 
 /// Sources that are tracked.
@@ -67,11 +67,18 @@ pub(super) fn footprint(arena: &mut Arena, ticks: usize, tiny: bool) -> Result<F
     let receiver = arena.receiver(subject).context("it was set up")?;
     let sensor = receiver.sensor.as_ref().context("it is a sensor")?;
     let program = receiver.program.as_ref().context("it has a program")?;
-    let spoofed = Traffic::syn(TRACKED);
-    let mut flood = Feeder::load(Tool::Shuffle, &spoofed.feed(0xf007)?)?;
-    flood.aim(program)?;
-    let (frames, sources) = if tiny { (50_000, 1 << 10) } else { (8 * TRACKED as u32, ACTIVE) };
-    on_cpu(arena.net(), MEASURED, || flood.run(frames))?;
+    let (frames, sources) = if tiny { (50_000, 1 << 10) } else { (4 * TRACKED as u32, ACTIVE) };
+    // Each CPU has a part of the table of its own: half of the sources send to each.
+    let halves = [(MEASURED, Range::Free), (OTHER, Range::Denied)].map(|(cpu, range)| -> Result<(usize, Feeder)> {
+        let mut half = Feeder::load(Tool::Shuffle, &Traffic::syn(TRACKED / 2).from(range).feed(0xf007)?)?;
+        half.aim(program)?;
+        Ok((cpu, half))
+    });
+    let [first, second] = halves;
+    let halves = [first?, second?];
+    let net = arena.net();
+    let flood = || halves.iter().try_for_each(|(cpu, half)| on_cpu(net, *cpu, || half.run(frames).map(drop)));
+    flood()?;
     let active = Traffic::syn(sources).connected(7_000);
     establish(arena, active, program)?;
     let mut requests = Feeder::load(Tool::Shuffle, &active.kind(Kind::Request).feed(1)?)?;
@@ -107,16 +114,18 @@ pub(super) fn footprint(arena: &mut Arena, ticks: usize, tiny: bool) -> Result<F
         snapshot_ms: Vec::new(),
         snapshot_active_ms: Vec::new(),
     };
-    let interface = receiver.link.name.clone();
-    arena.stop(subject)?;
-    footprint.snapshot_ms = looks(arena, &interface, &flood, frames)?;
-    footprint.snapshot_active_ms = looks(arena, &interface, &requests, sources as u32)?;
+    sensor.end()?;
+    let interface = &receiver.link.name;
+    footprint.snapshot_ms = looks(arena, interface, &flood)?;
+    let again = || on_cpu(net, MEASURED, || requests.run(sources as u32).map(drop));
+    footprint.snapshot_active_ms = looks(arena, interface, &again)?;
+    arena.forget(subject)?;
     Ok(footprint)
 }
 
 /// Takes over the tables as a starting daemon does, and looks at all sources as it does in every tick. Before each look
 /// `moved` makes sources send.
-fn looks(arena: &Arena, interface: &str, moved: &Feeder, frames: u32) -> Result<Vec<f64>> {
+fn looks(arena: &Arena, interface: &str, moved: &(dyn Fn() -> Result<()> + Sync)) -> Result<Vec<f64>> {
     let bpffs = bpffs(&arena.lab)?;
     on_cpu(arena.server(), OTHER, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("build a runtime")?;
@@ -130,7 +139,7 @@ fn looks(arena: &Arena, interface: &str, moved: &Feeder, frames: u32) -> Result<
         kernel.sources(now_ns()).context("look at all sources")?;
         (0..LOOKS)
             .map(|_| {
-                moved.run(frames)?;
+                moved()?;
                 let started = std::time::Instant::now();
                 let sources = kernel.sources(now_ns()).context("look at all sources")?;
                 let elapsed = started.elapsed();

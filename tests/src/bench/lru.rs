@@ -1,19 +1,21 @@
-//! The sensor's program on LRU hashes, with the same settings as the sensor.
+//! The sensor's program on LRU hashes where a flood meets it, with the same settings as the sensor.
 
 use anyhow::{Context, Result};
 use aya::maps::Array;
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use sensor_common::settings::{Settings, Sizes};
-use sensor_common::{ABI_VERSION, names};
+use sensor_common::{ABI_VERSION, capacity, names};
 
 use crate::executor::kernel::Wire;
 use crate::lab::address::{PLAIN_PORT, TLS_PORT};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lru.bpf.o"));
 const PROGRAM: &str = "lru";
-/// Buckets of each table: so many that two entries hardly ever share one.
+/// Buckets of each hash: so many that two entries hardly ever share one.
 const BUCKETS: u32 = 1 << 31;
+/// Places in each bucket of the arrays.
+const WAYS: u32 = 8;
 
 /// The loaded program with its tables.
 pub(super) struct Lru {
@@ -55,9 +57,9 @@ fn wanted() -> Settings {
             regions: 1,
             traffic: BUCKETS,
             half_open: BUCKETS,
-            sources: BUCKETS,
-            networks: BUCKETS,
-            connections: BUCKETS,
+            sources: capacity::RECORDS / WAYS,
+            networks: capacity::NETWORKS / WAYS,
+            connections: capacity::CONNECTIONS / WAYS,
         },
     }
 }

@@ -125,8 +125,13 @@ impl Instance {
     }
 
     /// Ends the daemon; program and tables stay.
-    pub(super) fn end(&mut self) {
-        self.process.stop(END);
+    pub(super) fn end(&self) -> Result<()> {
+        self.resume()?;
+        self.process.signal(Signal::SIGTERM)?;
+        let folder = format!("/proc/{}/status", self.process.id());
+        let gone = || fs::read_to_string(&folder).map_or(true, |status| status.contains("State:\tZ"));
+        ensure!(wait_until(END, gone), "the sensor does not end within {END:?}");
+        Ok(())
     }
 
     /// Its process id.

@@ -241,13 +241,9 @@ impl Arena {
         Ok(())
     }
 
-    /// Ends a subject's daemon for good.
-    pub(super) fn stop(&mut self, subject: Subject) -> Result<()> {
-        let receiver = self.receivers.get_mut(&subject).context("the subject was set up")?;
-        let sensor = receiver.sensor.as_mut().context("it is a sensor")?;
-        sensor.resume()?;
-        sensor.end();
-        receiver.sensor = None;
+    /// A subject's daemon has ended.
+    pub(super) fn forget(&mut self, subject: Subject) -> Result<()> {
+        self.receivers.get_mut(&subject).context("the subject was set up")?.sensor = None;
         Ok(())
     }
 

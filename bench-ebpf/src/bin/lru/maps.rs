@@ -1,8 +1,8 @@
-//! The sensor's tables on LRU hashes: what its own are measured against.
+//! The sensor's tables with those that a flood fills on LRU hashes: what its own are measured against.
 //!
-//! Each table that a flood or a busy day fills is a hash that evicts the least recently used, and each bucket of it a
-//! place of its own: the settings make tables so large that two sources hardly ever share one. There is no filter in
-//! front of the tries.
+//! Traffic and attempts are hashes that evict the least recently used, and each bucket of them a place of its own: the
+//! settings make these tables so large that two sources hardly ever share one. What only completed handshakes enter
+//! stays in arrays, so that looking for it costs what it costs the sensor. There is no filter in front of the tries.
 
 use core::ffi::c_void;
 
@@ -27,20 +27,12 @@ use sensor_common::wire::Segment;
 
 use crate::packet::Packet;
 
-/// Sources with a completed handshake, and networks: a bucket has room for eight that goes unused.
-const RECORDS_MAX: u32 = 1 << 16;
-/// Connections: as above.
-const CONNECTIONS_MAX: u32 = 1 << 14;
-
 /// Zeros for a new bucket.
 #[repr(C, align(8))]
 struct Aligned<const N: usize>([u8; N]);
 
 static NO_TRAFFIC: Aligned<{ size_of::<TrafficBucket>() }> = Aligned([0; _]);
 static NO_ATTEMPTS: Aligned<{ size_of::<HalfOpenBucket>() }> = Aligned([0; _]);
-static NO_SOURCES: Aligned<{ size_of::<SourceBucket>() }> = Aligned([0; _]);
-static NO_NETWORKS: Aligned<{ size_of::<NetworkBucket>() }> = Aligned([0; _]);
-static NO_CONNECTIONS: Aligned<{ size_of::<ConnectionBucket>() }> = Aligned([0; _]);
 
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -53,11 +45,11 @@ static TRAFFIC: LruHashMap<u32, TrafficBucket> = LruHashMap::with_max_entries(ca
 #[map]
 static HALF_OPEN: LruHashMap<u32, HalfOpenBucket> = LruHashMap::with_max_entries(capacity::ATTEMPTS, 0);
 #[map]
-static SOURCES: LruHashMap<u32, SourceBucket> = LruHashMap::with_max_entries(RECORDS_MAX, 0);
+static SOURCES: Array<SourceBucket> = Array::with_max_entries(capacity::RECORDS / 8, 0);
 #[map]
-static NETWORKS: LruHashMap<u32, NetworkBucket> = LruHashMap::with_max_entries(RECORDS_MAX, 0);
+static NETWORKS: Array<NetworkBucket> = Array::with_max_entries(capacity::NETWORKS / 8, 0);
 #[map]
-static CONNECTIONS: LruHashMap<u32, ConnectionBucket> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
+static CONNECTIONS: Array<ConnectionBucket> = Array::with_max_entries(capacity::CONNECTIONS / 8, 0);
 #[map]
 static HITS: Array<u64> = Array::with_max_entries(capacity::RULES, 0);
 #[map]
@@ -224,26 +216,20 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn sources(&self, index: u32) -> Option<&mut SourceBucket> {
-        // SAFETY: all zero is an empty bucket.
-        let pointer = entry(&SOURCES, index, unsafe { zeroed(&NO_SOURCES) })?;
         // SAFETY: see `value`.
-        Some(unsafe { value(pointer) })
+        SOURCES.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
     }
 
     #[inline(always)]
     fn networks(&self, index: u32) -> Option<&mut NetworkBucket> {
-        // SAFETY: all zero is an empty bucket.
-        let pointer = entry(&NETWORKS, index, unsafe { zeroed(&NO_NETWORKS) })?;
         // SAFETY: see `value`.
-        Some(unsafe { value(pointer) })
+        NETWORKS.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
     }
 
     #[inline(always)]
     fn connections(&self, index: u32) -> Option<&mut ConnectionBucket> {
-        // SAFETY: all zero is an empty bucket.
-        let pointer = entry(&CONNECTIONS, index, unsafe { zeroed(&NO_CONNECTIONS) })?;
         // SAFETY: see `value`.
-        Some(unsafe { value(pointer) })
+        CONNECTIONS.get_ptr_mut(index).map(|pointer| unsafe { value(pointer) })
     }
 
     #[inline(always)]
