@@ -255,5 +255,6 @@ fn measure_daemon(
 
 fn measure_server(arena: &Arena, options: &BenchOptions, progress: &mut Progress) -> Result<Vec<Served>> {
     let seconds = if options.tiny || options.quick { 1 } else { 3 };
-    serve::serve(arena, options.repetitions(), seconds, |what| progress.say(what))
+    let quiet = if options.tiny { Duration::ZERO } else { QUIET };
+    serve::serve(arena, options.repetitions(), seconds, quiet, |what| progress.say(what))
 }

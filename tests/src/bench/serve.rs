@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::feeder::{Feeder, Tool, on_cpu_politely, pin};
+use super::machine::wait_quiet;
 use super::sensor::{Instance, Plan};
 use super::subject::{Arena, MEASURED, OTHER};
 use super::traffic::{Range, Traffic};
@@ -69,7 +70,14 @@ struct Site {
 }
 
 /// Asks each server in each way, `repetitions` times, for `seconds` each.
-pub(super) fn serve(arena: &Arena, repetitions: u16, seconds: u32, mut say: impl FnMut(&str)) -> Result<Vec<Served>> {
+/// Before each it waits so long for a quiet machine.
+pub(super) fn serve(
+    arena: &Arena,
+    repetitions: u16,
+    seconds: u32,
+    quiet: Duration,
+    mut say: impl FnMut(&str),
+) -> Result<Vec<Served>> {
     for program in ["nginx", "wrk"] {
         ensure!(installed(program), "`{program}` is not installed: `cargo xtask setup` brings it");
     }
@@ -86,6 +94,7 @@ pub(super) fn serve(arena: &Arena, repetitions: u16, seconds: u32, mut say: impl
             }
             for (way, flooded) in order {
                 say(&format!("{server}, {}{}", WAYS[way].0, if flooded { ", flooded" } else { "" }));
+                wait_quiet(quiet);
                 all.push(site.ask(arena, server, way, flooded, seconds)?);
             }
         }

@@ -75,7 +75,7 @@ const TOOLS: [Tool; 14] = [
         ..PLAIN
     },
     Tool { name: "tinyproxy", packages: &["tinyproxy"], ask: &["-v"], answer: "tinyproxy 1", ..PLAIN },
-    Tool { name: "wrk", package: "wrk", ask: &["-v"], answer: "Will Glozer", ..PLAIN },
+    Tool { name: "wrk", packages: &["wrk"], ask: &["-v"], answer: "Will Glozer", ..PLAIN },
     Tool {
         name: "xdp-filter",
         packages: &["xdp-tools"],
