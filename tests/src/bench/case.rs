@@ -49,7 +49,7 @@ pub struct Case {
     pub ways: &'static [Way],
 }
 
-use Rules::{Addresses1k, Addresses100k, Hits, Limits, None, Prefixes100k};
+use Rules::{Addresses1k, Addresses100k, Beside, Hits, Limits, None, Prefixes100k};
 use Subject::{
     Floor, Lru, NftDrop, NftMeter, NftSet, Nothing, Parse, Sensor, XdpFilterAddress, XdpFilterAddresses, XdpFilterPort,
 };
@@ -65,7 +65,7 @@ const G1: u64 = 1 << 30;
 const ALL: &[Subject] = &[Floor, Parse, Lru, Sensor(None), XdpFilterPort, NftDrop, NftMeter];
 const PROGRAMS: &[Subject] = &[Floor, Lru, Sensor(None)];
 const OURS: &[Subject] = &[Floor, Sensor(None)];
-const RULES: &[Subject] = &[Floor, Sensor(None), Sensor(Addresses1k), Sensor(Addresses100k), Sensor(Prefixes100k)];
+const RULES: &[Subject] = &[Floor, Sensor(Beside), Sensor(Addresses1k), Sensor(Addresses100k), Sensor(Prefixes100k)];
 
 const fn case(
     name: &'static str,
@@ -119,13 +119,7 @@ pub const CASES: &[Case] = &[
         &[Run, Attached],
     ),
     case("deny_64k", Traffic::syn(K64).from(Range::Denied), false, &[Floor, Sensor(Hits), NftSet], &[Run, Attached]),
-    case(
-        "deny_prefix_1m",
-        Traffic::syn(M1).from(Range::Covered),
-        false,
-        &[Floor, Sensor(Hits)],
-        &[Run, Attached],
-    ),
+    case("deny_prefix_1m", Traffic::syn(M1).from(Range::Covered), false, &[Floor, Sensor(Hits)], &[Run, Attached]),
     case("allow_1", Traffic::syn(1).from(Range::Allowed), false, &[Floor, Sensor(None), Sensor(Hits)], &[Run]),
     case("allow_64k", Traffic::syn(K64).from(Range::Allowed), false, &[Floor, Sensor(None), Sensor(Hits)], &[Run]),
     case("to_host_64k", Traffic::syn(K64).to(UNWATCHED_PORT), false, &[Nothing, Sensor(None), NftDrop], &[Attached]),

@@ -59,9 +59,12 @@ fn table<const N: usize>(heads: &[&str; N], lines: impl IntoIterator<Item = [Str
 fn machine(report: &Report) -> String {
     let machine = &report.machine;
     let load = median(&machine.load).unwrap_or_default();
+    let memory: Vec<String> =
+        machine.memory_ns.iter().map(|(megabytes, ns)| format!("{ns:.0} ns ({megabytes} MB)")).collect();
     format!(
         "Kernel {}, {} ({} CPUs), commit `{}`; {} repetitions, {:.1} % of the time stolen by the host, load {load:.1}.\n\
-         Against speculation: {}.\nPeers: {}.\n",
+         Against speculation: {}.\nA load that waits for the one before takes {} when spread over that much memory.\n\
+         Peers: {}.\n",
         machine.kernel,
         machine.cpu,
         machine.cpus,
@@ -69,6 +72,7 @@ fn machine(report: &Report) -> String {
         machine.repetitions,
         machine.steal_ratio * 1e2,
         machine.mitigations,
+        memory.join(", "),
         machine.peers.join("; ")
     )
 }

@@ -1,5 +1,6 @@
 //! What machine this is, what was built, and how quiet it was.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::memory::{MEGABYTES, latency_ns};
 use crate::lab::wait_until;
 
 /// The machine and the program.
@@ -30,6 +32,8 @@ pub struct Machine {
     pub steal_ratio: f64,
     /// Load averages over one minute, one at the start of each repetition.
     pub load: Vec<f64>,
+    /// Nanoseconds of a load that depends on the one before, by the megabytes that loads are spread over.
+    pub memory_ns: BTreeMap<usize, f64>,
     /// Releases of the peers.
     pub peers: Vec<String>,
 }
@@ -94,6 +98,7 @@ impl Machine {
             repetitions,
             steal_ratio: 0.0,
             load: Vec::new(),
+            memory_ns: MEGABYTES.iter().map(|megabytes| (*megabytes, latency_ns(*megabytes))).collect(),
             peers: [("nft", "--version"), ("xdp-filter", "--version"), ("nginx", "-v")]
                 .iter()
                 .filter_map(|(program, flag)| first_line(program, &[flag]))

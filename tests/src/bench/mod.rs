@@ -9,6 +9,7 @@ pub mod figure;
 mod lru;
 mod machine;
 mod measure;
+mod memory;
 mod peer;
 mod plot;
 mod progress;

@@ -38,6 +38,8 @@ pub enum Rules {
     Hits,
     /// None, and tables that nothing else was measured with.
     Fresh,
+    /// None, beside others that have some: its tables see what theirs do.
+    Beside,
     /// No rule; limits on connections and requests of every source.
     Limits,
 }
@@ -83,6 +85,7 @@ impl Subject {
             Self::Lru => "lru",
             Self::Sensor(Rules::None) => "clean",
             Self::Sensor(Rules::Fresh) => "fresh",
+            Self::Sensor(Rules::Beside) => "beside",
             Self::Sensor(Rules::Addresses1k) => "deny1k",
             Self::Sensor(Rules::Addresses100k) => "deny100k",
             Self::Sensor(Rules::Prefixes100k) => "pfx100k",
@@ -121,7 +124,7 @@ impl Rules {
     /// As a parameter of a row.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::None | Self::Fresh => "none",
+            Self::None | Self::Fresh | Self::Beside => "none",
             Self::Addresses1k => "1000 addresses",
             Self::Addresses100k => "100000 addresses",
             Self::Prefixes100k => "100000 /24",
@@ -140,7 +143,7 @@ impl Rules {
 
     fn fill(self, lab: &Lab, sensor: &Instance) -> Result<()> {
         match self {
-            Self::None | Self::Fresh | Self::Limits => Ok(()),
+            Self::None | Self::Fresh | Self::Beside | Self::Limits => Ok(()),
             Self::Addresses1k => sensor.block(lab, &unlisted(1_000, 32)),
             Self::Addresses100k => sensor.block(lab, &unlisted(100_000, 32)),
             Self::Prefixes100k => sensor.block(lab, &unlisted(100_000, 24)),
