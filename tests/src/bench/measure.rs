@@ -56,7 +56,7 @@ pub(super) fn measure(
     if case.established && judges {
         establish(arena, traffic, receiver.program.as_ref().context("a program judges")?)?;
     }
-    let warm = (traffic.sources * 4).clamp(50_000, effort.warm);
+    let warm = (traffic.sources * 4).max(50_000).min(effort.warm);
     let feed = traffic.feed(u64::from(repetition) + 1)?;
     if way == Way::Run {
         let mut shuffle = Feeder::load(if receiver.linear { Tool::ShuffleLinear } else { Tool::Shuffle }, &feed)?;
