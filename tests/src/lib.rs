@@ -5,6 +5,7 @@ pub mod client;
 pub mod delay;
 pub mod demo;
 pub mod executor;
+pub mod flood;
 pub mod frame;
 pub mod hello;
 pub mod lab;

@@ -75,7 +75,7 @@ fn nginx_config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "daemon off;\nmaster_process off;\nuser root;\npid {dir}/nginx.pid;\nerror_log {dir}/nginx-error.log;\n\
-         events {{ worker_connections 512; }}\n\
+         worker_rlimit_nofile 8192;\nevents {{ worker_connections 4096; }}\n\
          http {{\n\
          access_log {dir}/nginx-access.log;\nkeepalive_requests 100000;\nclient_body_temp_path {dir}/nginx-body;\n\
          proxy_temp_path {dir}/nginx-proxy;\nfastcgi_temp_path {dir}/nginx-fastcgi;\n\

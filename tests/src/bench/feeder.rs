@@ -26,7 +26,7 @@ const XDP_ABORTED: u32 = 0;
 
 /// A program of the harness's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tool {
+pub(crate) enum Tool {
     /// Drops.
     Floor,
     /// Reads the source and drops.
@@ -58,7 +58,7 @@ impl Tool {
 }
 
 /// One loaded program with what it writes.
-pub(super) struct Feeder {
+pub(crate) struct Feeder {
     object: Ebpf,
     tool: Tool,
     frame: Vec<u8>,
@@ -66,7 +66,7 @@ pub(super) struct Feeder {
 
 impl Feeder {
     /// Loads a program with a pattern of its own. Frames are numbered from 0 on each CPU.
-    pub(super) fn load(tool: Tool, feed: &Feed) -> Result<Self> {
+    pub(crate) fn load(tool: Tool, feed: &Feed) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader.override_global(PATTERN, feed.pattern.as_bytes(), true);
         let mut object = loader.load(TOOLS).context("create the maps of the bench tools")?;
@@ -80,17 +80,17 @@ impl Feeder {
     }
 
     /// One that writes nothing.
-    pub(super) fn plain(tool: Tool) -> Result<Self> {
+    pub(crate) fn plain(tool: Tool) -> Result<Self> {
         Self::load(tool, &Feed { frame: vec![0; 64], pattern: bench_ebpf::Pattern::zeroed() })
     }
 
     /// The program, to be attached or jumped into.
-    pub(super) fn program(&mut self) -> Result<&mut Xdp> {
+    pub(crate) fn program(&mut self) -> Result<&mut Xdp> {
         Ok(self.object.program_mut(self.tool.name()).context("the object has every tool")?.try_into()?)
     }
 
     /// Names the program that is jumped into.
-    pub(super) fn aim(&mut self, subject: &ProgramFd) -> Result<()> {
+    pub(crate) fn aim(&mut self, subject: &ProgramFd) -> Result<()> {
         let mut jump: ProgramArray<_> = self.object.map_mut(JUMP).context("the object has JUMP")?.try_into()?;
         jump.set(0, subject, 0).context("put the program under test into the array")
     }
@@ -100,7 +100,7 @@ impl Feeder {
     }
 
     /// Runs the program `count` times on the same frame, on this thread's CPU.
-    pub(super) fn run(&self, count: u32) -> Result<Timed> {
+    pub(crate) fn run(&self, count: u32) -> Result<Timed> {
         let options = TestRunOptions { data_in: Some(&self.frame), repeat: count, ..TestRunOptions::new() };
         let started = Instant::now();
         let result = self.shared()?.test_run(options).with_context(|| format!("run {}", self.tool.name()))?;
@@ -113,7 +113,7 @@ impl Feeder {
 
     /// Sends `count` frames out of an interface of this thread's namespace; they have been received at the other end
     /// when this returns.
-    pub(super) fn send(&self, interface: u32, count: u32) -> Result<Timed> {
+    pub(crate) fn send(&self, interface: u32, count: u32) -> Result<Timed> {
         let length = u32::try_from(self.frame.len())?;
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: Vec<u8> = [0, length, 0, interface, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
@@ -132,16 +132,16 @@ impl Feeder {
 
 /// How long a call took.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timed {
+pub(crate) struct Timed {
     /// By the clock on the wall: the kernel's preparations are in it.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// The kernel's own figure for one frame, without preparations and without what else ran: whole nanoseconds,
     /// rounded down.
-    pub(super) average: Duration,
+    pub(crate) average: Duration,
 }
 
 /// Runs `work` on a thread of its own: in a namespace, on one CPU, before all others.
-pub(super) fn on_cpu<T: Send>(namespace: &Namespace, cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn on_cpu<T: Send>(namespace: &Namespace, cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     namespace.run(|| {
         pin(Pid::from_raw(0), cpu)?;
         become_punctual();
@@ -150,7 +150,7 @@ pub(super) fn on_cpu<T: Send>(namespace: &Namespace, cpu: usize, work: impl FnOn
 }
 
 /// As [`on_cpu`], but without going before others.
-pub(super) fn on_cpu_politely<T: Send>(
+pub(crate) fn on_cpu_politely<T: Send>(
     namespace: &Namespace,
     cpu: usize,
     work: impl FnOnce() -> Result<T> + Send,
@@ -162,7 +162,7 @@ pub(super) fn on_cpu_politely<T: Send>(
 }
 
 /// Keeps a thread or process to one CPU.
-pub(super) fn pin(pid: Pid, cpu: usize) -> Result<()> {
+pub(crate) fn pin(pid: Pid, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu).with_context(|| format!("there is no CPU {cpu}"))?;
     sched_setaffinity(pid, &set).with_context(|| format!("keep to CPU {cpu}"))

@@ -131,6 +131,7 @@ impl Parameters {
             Kind::Ack => "ACK",
             Kind::Request => "HTTP request",
             Kind::Hello => "ClientHello",
+            Kind::Fin => "FIN",
             Kind::Udp => "UDP",
         };
         let rules = if let Subject::Sensor(rules) = subject { Some(rules) } else { None };

@@ -4,7 +4,7 @@
 pub mod case;
 mod daemon;
 pub mod docs;
-mod feeder;
+pub(crate) mod feeder;
 pub mod figure;
 mod lru;
 mod machine;

@@ -67,6 +67,8 @@ pub enum Kind {
     Request,
     /// A ClientHello.
     Hello,
+    /// The client closes.
+    Fin,
     /// UDP, which is counted and nothing more.
     Udp,
 }
@@ -166,6 +168,7 @@ impl Traffic {
         let what = match self.kind {
             Kind::Syn => "S mss 1460 sackok ts 1000,0 nop ws 7",
             Kind::Ack => "A ack 7000001 nop nop ts 1000,2000",
+            Kind::Fin => "FA ack 7000001 nop nop ts 1000,2000",
             Kind::Request => {
                 "PA ack 7000001 nop nop ts 1000,2000 payload \"GET /v1/models HTTP/1.1\\r\\nhost: model.lab\\r\\n\
                  user-agent: bench/1\\r\\naccept: */*\\r\\n\\r\\n\""
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn partial_sums_complete_to_right_checksums() {
         for range in [Range::Free, Range::V6] {
-            for kind in [Kind::Syn, Kind::Ack, Kind::Request, Kind::Hello] {
+            for kind in [Kind::Syn, Kind::Ack, Kind::Request, Kind::Hello, Kind::Fin] {
                 let v6 = range == Range::V6;
                 let feed = Traffic::syn(1 << 20).from(range).kind(kind).feed(7).expect("it is built");
                 let mut frame = feed.frame.clone();

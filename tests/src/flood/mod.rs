@@ -1,0 +1,188 @@
+//! What flood tests share: the shipped sensor before a real server, frames in any number from sources that nobody has,
+//! and the sensor's own figures. Every run is bounded in frames; asserts nothing about what is right.
+
+pub mod crowd;
+pub mod table;
+pub mod volley;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aya::programs::XdpMode;
+use nix::net::if_::if_nametoindex;
+use sensor::control::protocol::Status;
+
+use crate::bench::feeder::{Feeder, Tool, on_cpu_politely};
+use crate::lab::sensor::{METRICS, SensorOptions};
+use crate::lab::topology::{ROUTER_INTERFACE, SERVER_INTERFACE};
+use crate::lab::{Lab, LabPlan, Role, wait_until};
+use crate::live::{DEADLINE, Live, possible};
+use crate::require::{Tier, require_program};
+use volley::Volley;
+
+/// Where forged sources live. What the server answers them ends at the router.
+const NOWHERE: [&str; 4] = ["40.0.0.0/6", "80.0.0.0/6", "200.0.0.0/8", "3ffe::/16"];
+/// Live frames sent by one call: between two calls others have their turn.
+const CALL: u32 = 1 << 16;
+
+/// The sensor before nginx, and a gun at its link.
+pub struct Site {
+    /// Keeps the router's end able to send frames of XDP.
+    _taker: Feeder,
+    /// Index of that end.
+    peer: u32,
+    /// Lab, server and sensor.
+    pub live: Live,
+}
+
+/// True when these tests can run here; says so otherwise.
+///
+/// # Panics
+/// As [`crate::require::require`].
+pub fn ready() -> bool {
+    possible(&[]) && require_program(Tier::Net, "ethtool")
+}
+
+impl Site {
+    /// A small lab with a queue for each CPU between router and server, nginx and the sensor.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub fn start(options: SensorOptions) -> Result<Self> {
+        let lab = Lab::start(&LabPlan::small())?;
+        for (role, interface) in [(Role::Server, SERVER_INTERFACE), (Role::Net, ROUTER_INTERFACE)] {
+            let output = lab.output(role, "ethtool", &["-L", interface, "rx", "2", "tx", "2"])?;
+            ensure!(output.status.success(), "two queues for {interface}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        for prefix in NOWHERE {
+            let output = lab.output(Role::Net, "ip", &["route", "add", "blackhole", prefix])?;
+            ensure!(output.status.success(), "{prefix}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let mut taker = Feeder::plain(Tool::Pass)?;
+        let peer = lab.space(Role::Net).run(|| -> Result<u32> {
+            taker.program()?.attach(ROUTER_INTERFACE, XdpMode::Driver).context("attach to the router's end")?;
+            if_nametoindex(ROUTER_INTERFACE).context("index of the router's end")
+        })?;
+        Ok(Self { _taker: taker, peer, live: Live::with(lab, options)? })
+    }
+
+    /// Sends so many frames to the server from one CPU; they have arrived when this returns.
+    ///
+    /// # Errors
+    /// When the kernel does not send them.
+    pub fn fire(&self, cpu: usize, volley: &Volley, frames: u64) -> Result<()> {
+        on_cpu_politely(self.live.lab.space(Role::Net), cpu, || {
+            let mut left = frames;
+            while left > 0 {
+                let part = left.min(u64::from(CALL)) as u32;
+                volley.feeder.send(self.peer, part)?;
+                left -= u64::from(part);
+            }
+            Ok(())
+        })
+    }
+
+    /// The sensor's status, as its control socket gives it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&self) -> Result<Status> {
+        serde_json::from_value(self.live.ask(&["status"])?).context("a status")
+    }
+
+    /// Every metric of the sensor by name and labels.
+    ///
+    /// # Errors
+    /// When it is not served.
+    pub fn metrics(&self) -> Result<Figures> {
+        let url = format!("http://{METRICS}/metrics");
+        let output = self.live.lab.output(Role::Server, "curl", &["--silent", "--fail", "--max-time", "10", &url])?;
+        ensure!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(Figures::read(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Waits until everything sent is counted and the sensor's metrics say so; gives them.
+    ///
+    /// # Errors
+    /// When the counts do not become equal.
+    pub fn settled(&self) -> Result<Figures> {
+        let sent = self.live.settled()?;
+        let mut latest = None;
+        let caught_up = wait_until(DEADLINE, || {
+            latest = self.metrics().ok().filter(|figures| figures.get("frames_total") == sent);
+            latest.is_some()
+        });
+        match latest.filter(|_| caught_up) {
+            Some(figures) => Ok(figures),
+            None => bail!("the metrics do not reach {sent} frames"),
+        }
+    }
+
+    /// Processor time that the daemon has taken so far.
+    ///
+    /// # Errors
+    /// When the daemon is gone.
+    pub fn daemon_time(&self) -> Result<Duration> {
+        let pid = self.status()?.pid;
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("read the daemon's times")?;
+        // Behind the name, which may hold anything, come state, ten numbers, then user and system time.
+        let (_, fields) = text.rsplit_once(')').context("no name in it")?;
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        // Linux shows times in hundredths of a second (USER_HZ), whatever its timer does.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// A pinned map of the running sensor.
+    fn pin(&self, name: &str) -> PathBuf {
+        self.live.sensor.paths().bpffs.join("sensor").join(SERVER_INTERFACE).join(name)
+    }
+}
+
+/// Values by name and labels, the prefix that all share left out: `lost_total{kind="events"}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures(BTreeMap<String, u64>);
+
+impl Figures {
+    fn read(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let figure = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.strip_prefix("sensor_")?.to_owned(), value.parse().ok()?))
+        };
+        Self(lines.filter_map(figure).collect())
+    }
+
+    /// One figure.
+    ///
+    /// # Panics
+    /// When there is none of this name: tests name only what is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> u64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("no metric {name} in {:#?}", self.0.keys()))
+    }
+
+    /// Records and entries lost, of one kind.
+    #[must_use]
+    pub fn lost(&self, kind: &str) -> u64 {
+        self.get(&format!("lost_total{{kind=\"{kind}\"}}"))
+    }
+
+    /// What grew since an earlier reading, and by how much.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = |(name, value): (&String, &u64)| {
+            (name.clone(), value.saturating_sub(earlier.0.get(name).copied().unwrap_or_default()))
+        };
+        Self(self.0.iter().map(grown).collect())
+    }
+
+    /// Kinds of loss that are not zero.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<&str, u64> {
+        let lost = self.0.iter().filter(|(name, value)| name.starts_with("lost_total") && **value > 0);
+        lost.filter_map(|(name, value)| Some((name.split('"').nth(1)?, *value))).collect()
+    }
+}
