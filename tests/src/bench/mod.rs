@@ -14,7 +14,7 @@ mod peer;
 mod plot;
 mod progress;
 pub mod report;
-mod sensor;
+pub(crate) mod sensor;
 pub mod serve;
 mod subject;
 pub mod target;

@@ -211,7 +211,7 @@ impl Instance {
 }
 
 /// A program in the kernel.
-pub(super) fn program(id: u32) -> Result<ProgramFd> {
+pub(crate) fn program(id: u32) -> Result<ProgramFd> {
     let found = loaded_programs().flatten().find(|program| program.id() == id);
     found.with_context(|| format!("no program {id} in the kernel"))?.fd().context("open the program")
 }

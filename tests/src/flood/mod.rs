@@ -6,16 +6,20 @@ pub mod table;
 pub mod volley;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use aya::programs::XdpMode;
+use anyhow::{Context, Result, ensure};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{ProgramFd, XdpMode};
 use nix::net::if_::if_nametoindex;
 use sensor::control::protocol::Status;
 
 use crate::bench::feeder::{Feeder, Tool, on_cpu_politely};
+use crate::bench::sensor::program;
 use crate::lab::sensor::{METRICS, SensorOptions};
 use crate::lab::topology::{ROUTER_INTERFACE, SERVER_INTERFACE};
 use crate::lab::{Lab, LabPlan, Role, wait_until};
@@ -25,8 +29,14 @@ use volley::Volley;
 
 /// Where forged sources live. What the server answers them ends at the router.
 const NOWHERE: [&str; 4] = ["40.0.0.0/6", "80.0.0.0/6", "200.0.0.0/8", "3ffe::/16"];
-/// Live frames sent by one call: between two calls others have their turn.
-const CALL: u32 = 1 << 16;
+/// Live frames sent at once: half of what the receiver's queue holds.
+const BURST: u64 = 128;
+/// How long the receiver may take for them before more are sent regardless.
+const TAKEN: Duration = Duration::from_millis(100);
+/// Between two looks at what it has taken.
+const PAUSE: Duration = Duration::from_micros(20);
+/// Without a frame for so long, traffic has ended.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// The sensor before nginx, and a gun at its link.
 pub struct Site {
@@ -34,6 +44,10 @@ pub struct Site {
     _taker: Feeder,
     /// Index of that end.
     peer: u32,
+    /// Frames that went to the server before the sensor came.
+    before: u64,
+    /// Frames that were handed to the program without being sent.
+    run: AtomicU64,
     /// Lab, server and sensor.
     pub live: Live,
 }
@@ -66,23 +80,55 @@ impl Site {
             taker.program()?.attach(ROUTER_INTERFACE, XdpMode::Driver).context("attach to the router's end")?;
             if_nametoindex(ROUTER_INTERFACE).context("index of the router's end")
         })?;
-        Ok(Self { _taker: taker, peer, live: Live::with(lab, options)? })
+        let before = lab.wait_quiet(QUIET, DEADLINE)?;
+        Ok(Self { _taker: taker, peer, before, run: AtomicU64::new(0), live: Live::with(lab, options)? })
     }
 
-    /// Sends so many frames to the server from one CPU; they have arrived when this returns.
+    /// Sends so many frames to the server from one CPU. How many arrived: what its queue had no room for did not.
     ///
     /// # Errors
     /// When the kernel does not send them.
-    pub fn fire(&self, cpu: usize, volley: &Volley, frames: u64) -> Result<()> {
+    pub fn fire(&self, cpu: usize, volley: &Volley, frames: u64) -> Result<u64> {
+        let server = self.live.lab.space(Role::Server);
+        // It stays what it was opened as: the server's, whoever reads it.
+        let counters = server.run(|| File::open("/proc/thread-self/net/dev")).context("open interface counters")?;
+        let receiver = Receiver { counters };
         on_cpu_politely(self.live.lab.space(Role::Net), cpu, || {
+            let before = receiver.taken()?;
             let mut left = frames;
             while left > 0 {
-                let part = left.min(u64::from(CALL)) as u32;
-                volley.feeder.send(self.peer, part)?;
-                left -= u64::from(part);
+                let part = left.min(BURST);
+                let seen = receiver.taken()?;
+                volley.feeder.send(self.peer, part as u32)?;
+                receiver.await_taken(seen.0 + seen.1 + part)?;
+                left -= part;
+            }
+            Ok(frames - (receiver.taken()?.1 - before.1))
+        })
+    }
+
+    /// Hands frames to the program on the interface, on one CPU: as fast as they are judged.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn run(&self, cpu: usize, volleys: &[&Volley], frames: u32, times: u64) -> Result<()> {
+        on_cpu_politely(self.live.lab.space(Role::Net), cpu, || {
+            for _ in 0..times {
+                volleys.iter().try_for_each(|volley| volley.run(frames))?;
             }
             Ok(())
-        })
+        })?;
+        self.run.fetch_add(volleys.len() as u64 * u64::from(frames) * times, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The program on the interface.
+    ///
+    /// # Errors
+    /// When it is not pinned.
+    pub fn program(&self) -> Result<ProgramFd> {
+        let link: FdLink = PinnedLink::from_pin(self.pin("link")).context("open the pinned link")?.into();
+        program(link.info().context("ask for the link's program")?.program_id())
     }
 
     /// The sensor's status, as its control socket gives it.
@@ -104,21 +150,19 @@ impl Site {
         Ok(Figures::read(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    /// Waits until everything sent is counted and the sensor's metrics say so; gives them.
+    /// Waits until every frame that came is counted and the sensor's metrics say so; gives them.
     ///
     /// # Errors
     /// When the counts do not become equal.
     pub fn settled(&self) -> Result<Figures> {
-        let sent = self.live.settled()?;
-        let mut latest = None;
+        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.before + self.run.load(Ordering::Relaxed);
+        let mut latest = Figures::default();
         let caught_up = wait_until(DEADLINE, || {
-            latest = self.metrics().ok().filter(|figures| figures.get("frames_total") == sent);
-            latest.is_some()
+            latest = self.metrics().unwrap_or_default();
+            latest.0.get("frames_total") == Some(&came)
         });
-        match latest.filter(|_| caught_up) {
-            Some(figures) => Ok(figures),
-            None => bail!("the metrics do not reach {sent} frames"),
-        }
+        ensure!(caught_up, "{came} frames came, the sensor counts {:?}", latest.0.get("frames_total"));
+        Ok(latest)
     }
 
     /// Processor time that the daemon has taken so far.
@@ -138,6 +182,36 @@ impl Site {
     /// A pinned map of the running sensor.
     fn pin(&self, name: &str) -> PathBuf {
         self.live.sensor.paths().bpffs.join("sensor").join(SERVER_INTERFACE).join(name)
+    }
+}
+
+/// The server's end of the link.
+struct Receiver {
+    counters: File,
+}
+
+impl Receiver {
+    /// Frames that the server's end has taken out of its queue, and those that found no room in it.
+    fn taken(&self) -> Result<(u64, u64)> {
+        let mut text = [0; 2048];
+        let length = self.counters.read_at(&mut text, 0).context("read interface counters")?;
+        let text = String::from_utf8_lossy(&text[..length]);
+        let row = text.lines().find_map(|line| line.trim().strip_prefix(SERVER_INTERFACE)?.strip_prefix(':'));
+        let mut columns = row.context("the server's interface is there")?.split_whitespace().skip(1);
+        let mut column = |skip| -> Result<u64> { Ok(columns.nth(skip).context("a short line")?.parse()?) };
+        Ok((column(0)?, column(1)?))
+    }
+
+    /// Waits until both together are so many. What others send is among them, so this may end early.
+    fn await_taken(&self, wanted: u64) -> Result<()> {
+        let end = Instant::now() + TAKEN;
+        loop {
+            let (taken, refused) = self.taken()?;
+            if taken + refused >= wanted || Instant::now() >= end {
+                return Ok(());
+            }
+            std::thread::park_timeout(PAUSE);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const PART: u64 = 80_000;
 /// Sources that send a tenth of these attempts together.
 const HEAVY: u64 = 1_000;
 /// Requests that each of two CPUs receives from one source.
-const EACH: u64 = 200_000;
+const EACH: u32 = 1_000_000;
 
 fn load(traffic: Traffic) -> Volley {
     Volley::live(traffic, 11).expect("the generator is loaded")
@@ -40,11 +40,11 @@ fn a_flood_leaves_counts_of_real_sources_exact_and_of_heavy_ones_near() {
     let [attempts, ends, requests] = [Kind::Syn, Kind::Ack, Kind::Request].map(|kind| load(clients.kind(kind)));
     let flood = load(Traffic { heavy: HEAVY, ..Traffic::syn(FORGED) });
     for volley in [&attempts, &ends] {
-        site.fire(GUN, volley, CLIENTS).expect("handshakes are sent");
+        assert_eq!(site.fire(GUN, volley, CLIENTS).expect("handshakes are sent"), CLIENTS);
     }
     for _ in 0..ROUNDS {
-        site.fire(GUN, &flood, PART).expect("the flood is sent");
-        site.fire(GUN, &requests, CLIENTS).expect("requests are sent");
+        assert_eq!(site.fire(GUN, &flood, PART).expect("the flood is sent"), PART);
+        assert_eq!(site.fire(GUN, &requests, CLIENTS).expect("requests are sent"), CLIENTS);
     }
     let moved = site.settled().expect("no frame is missed").since(&before);
 
@@ -82,23 +82,27 @@ fn a_source_on_two_cpus_is_counted_exactly() {
     }
     let site = start();
     let before = site.settled().expect("everything sent is counted");
+    let program = site.program().expect("it is pinned");
     let mut source = None;
     std::thread::scope(|scope| {
         for (cpu, port) in [(GUN, 7_000), (OTHER, 7_001)] {
             let traffic = Traffic::syn(1).from(Range::Denied).connected(port);
-            let volleys = [(Kind::Syn, 1), (Kind::Ack, 1), (Kind::Request, EACH)]
-                .map(|(kind, frames)| (load(traffic.kind(kind)), frames));
+            let load = |kind| Volley::aimed(&program, traffic.kind(kind), 1).expect("the generator is loaded");
+            let volleys = [(Kind::Syn, 1), (Kind::Ack, 1), (Kind::Request, EACH)].map(|(kind, n)| (load(kind), n));
             source = Some(volleys[0].0.source(volleys[0].0.draw(0).address));
             let site = &site;
             scope.spawn(move || {
-                volleys.iter().for_each(|(volley, frames)| site.fire(cpu, volley, *frames).expect("frames are sent"));
+                for (volley, frames) in &volleys {
+                    site.run(cpu, &[volley], *frames, 1).expect("frames are judged");
+                }
             });
         }
     });
     let moved = site.settled().expect("no frame is missed").since(&before);
     let reported = &sources(&site, 10)[&source.expect("both have the same")];
     let counts = (reported.packets, reported.syns, reported.connections, reported.requests);
-    assert_eq!(counts, (2 * (EACH + 2), 2, 2, 2 * EACH), "{reported:?}");
-    assert_eq!(moved.get("requests_total{counting=\"exact\"}"), 2 * EACH);
+    let each = u64::from(EACH);
+    assert_eq!(counts, (2 * (each + 2), 2, 2, 2 * each), "{reported:?}");
+    assert_eq!(moved.get("requests_total{counting=\"exact\"}"), 2 * each);
     expect_losses(&moved, &[]);
 }

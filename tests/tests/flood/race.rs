@@ -16,14 +16,14 @@ use sensor_tests::require::{Tier, require};
 const SIZES: Sizes = Sizes {
     regions: 2,
     traffic: 1 << 15,
-    half_open: 1 << 14,
+    half_open: 1 << 17,
     sources: 1 << 14,
     networks: 1 << 14,
     connections: 1 << 15,
 };
 /// Sources in all, and those whose handshakes two CPUs complete in one run.
 const SOURCES: u64 = 1 << 13;
-const AT_ONCE: u32 = 1 << 8;
+const AT_ONCE: u32 = 1 << 12;
 const CPUS: [usize; 2] = [0, 1];
 
 /// Completes a handshake of every source on each CPU, from these ports, both CPUs at once. Several worlds, one after the

@@ -76,11 +76,11 @@ fn play(site: &Site, list: &str, denied: &Volley) {
     let block = ["block", "--force", "--ttl", TTL, "--reason", "flood test", "--file", list];
     site.live.command(&block).expect("the list is taken");
     assert!(await_rules(site, RULES), "not all rules stand: {:?}", site.status());
-    site.fire(GUN, denied, DENIED).expect("frames are sent");
+    assert_eq!(site.fire(GUN, denied, DENIED).expect("frames are sent"), DENIED);
     let name = denied.source(denied.draw(0).address);
     assert!(is_refused(site, name), "{name} is denied and passes");
     assert!(await_rules(site, 0), "not all rules expired: {:?}", site.status());
-    site.fire(GUN, denied, DENIED).expect("frames are sent");
+    assert_eq!(site.fire(GUN, denied, DENIED).expect("frames are sent"), DENIED);
     assert!(!is_refused(site, name), "{name} is denied no more, and refused");
 }
 
