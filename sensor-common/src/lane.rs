@@ -27,6 +27,30 @@ pub(crate) fn same(a: u64, b: u64) -> u64 {
     !sign(x | x.wrapping_neg())
 }
 
+/// The top bit of `x`, as a number.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn top(x: u64) -> u64 {
+    let mut bit = x;
+    // SAFETY: one shift of one register.
+    unsafe { core::arch::asm!("{0} >>= 63", inout(reg) bit, options(pure, nomem, nostack)) };
+    bit
+}
+
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+const fn top(x: u64) -> u64 {
+    x >> 63
+}
+
+/// 1 if the two are the same, else 0. Newer verifiers follow a mask and a constant both ways; of this they know no more
+/// than its range.
+#[inline(always)]
+pub(crate) fn is(a: u64, b: u64) -> u64 {
+    let x = a ^ b;
+    top(x | x.wrapping_neg()) ^ 1
+}
+
 /// All ones if `a` is less than `b`, else zero. Their difference must fit 63 bits.
 #[inline(always)]
 pub(crate) fn less(a: u64, b: u64) -> u64 {
@@ -52,12 +76,13 @@ pub(crate) fn place<const N: usize>(keys: &[u64; N], key: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{least, place, same};
+    use super::{is, least, place, same};
 
     #[test]
     fn masks() {
         for (a, b) in [(0, 0), (1, 0), (u64::MAX, 0), (1 << 63, 1 << 63), (1 << 63, 0)] {
             assert_eq!(same(a, b), if a == b { u64::MAX } else { 0 }, "{a} {b}");
+            assert_eq!(is(a, b), u64::from(a == b), "{a} {b}");
         }
         assert_eq!(place(&[5, 7, 0, 9], 9), 4);
         assert_eq!(place(&[5, 7, 0, 9], 0), 3);

@@ -77,6 +77,10 @@ pub mod kind {
 /// Bits of a packed reference that hold the place.
 const INDEX_BITS: u32 = 18;
 
+/// As many generations of a place are told apart by packed references: after so many uses of it one looks like a former
+/// one.
+pub const KEPT_GENERATIONS: u32 = 1 << (32 - INDEX_BITS);
+
 impl Reference {
     /// Place and the low 14 bits of the generation in one word; never 0.
     #[must_use]
@@ -119,7 +123,7 @@ impl Rule {
     #[must_use]
     #[inline(always)]
     pub const fn is(&self, packed: u32) -> bool {
-        self.generation & ((1 << (32 - INDEX_BITS)) - 1) == packed >> INDEX_BITS
+        self.generation & (KEPT_GENERATIONS - 1) == packed >> INDEX_BITS
     }
 }
 

@@ -77,7 +77,7 @@ fn nginx_config(dir: &Path) -> String {
         "daemon off;\nmaster_process off;\nuser root;\npid {dir}/nginx.pid;\nerror_log {dir}/nginx-error.log;\n\
          worker_rlimit_nofile 8192;\nevents {{ worker_connections 4096; }}\n\
          http {{\n\
-         access_log {dir}/nginx-access.log;\nkeepalive_requests 100000;\nclient_body_temp_path {dir}/nginx-body;\n\
+         access_log {dir}/nginx-access.log;\nkeepalive_requests 100000000;\nclient_body_temp_path {dir}/nginx-body;\n\
          proxy_temp_path {dir}/nginx-proxy;\nfastcgi_temp_path {dir}/nginx-fastcgi;\n\
          uwsgi_temp_path {dir}/nginx-uwsgi;\nscgi_temp_path {dir}/nginx-scgi;\n\
          ssl_certificate {dir}/nginx-chain.pem;\nssl_certificate_key {dir}/nginx-key.pem;\n\

@@ -54,17 +54,22 @@ pub(super) fn open<T: Tables>(context: &Context<'_, T>) -> Option<DropReason> {
 
 /// An attempt that brings data (RFC 7413): its bytes have to be followed from here on, so it gets its record at once.
 #[inline(always)]
-fn open_fast<'a, T: Tables>(context: &Context<'a, T>, former: Option<&'a mut Connection>) {
+fn open_fast<T: Tables>(context: &Context<'_, T>, former: Option<&mut Connection>) {
     let segment = context.segment;
-    let Some(connection) = place::enter(context, former, Entry::Attempt) else {
+    let entered = place::enter(context, former.is_some(), Entry::Attempt);
+    let Some((connection, ours)) = place::taken_by(context, entered) else {
         context.tables.count(Counter::LostConnections, 1);
         return;
     };
+    if !ours {
+        return;
+    }
     begin(context, connection, segment.seq, segment.now_ns);
     // The client speaks first, so nothing can be timed.
     connection.flags |= flag::FAST_OPEN;
     consume(context, connection, 0);
     connection.next_seq = connection.next_seq.wrapping_add(segment.length);
+    place::settle(context, entered);
 }
 
 /// Writes what an attempt says into a fresh record.
@@ -91,17 +96,22 @@ pub(super) fn attempt<T: Tables>(context: &Context<'_, T>) -> Option<Attempt> {
 #[inline(never)]
 pub(super) fn complete<'a, T: Tables>(
     context: &Context<'a, T>,
-    former: Option<&'a mut Connection>,
+    former: bool,
     isn: u32,
     started_ns: u64,
 ) -> Option<&'a mut Connection> {
-    let Some(connection) = place::enter(context, former, Entry::Completed) else {
+    let entered = place::enter(context, former, Entry::Completed);
+    let Some((connection, ours)) = place::taken_by(context, entered) else {
         context.tables.count(Counter::LostConnections, 1);
         return None;
     };
     half_open::forget(context.tables, context.settings, context.segment.tag);
-    begin(context, connection, isn, started_ns);
-    established(context, connection);
+    if ours {
+        begin(context, connection, isn, started_ns);
+        establish(context, connection);
+        place::settle(context, entered);
+        count_established(context, connection);
+    }
     Some(connection)
 }
 
@@ -132,18 +142,13 @@ pub(super) fn completes<T: Tables>(context: &Context<'_, T>, connection: &Connec
 /// The handshake is complete: the first thing that only somebody at the client's address can bring about.
 #[inline(always)]
 pub(super) fn established<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
-    if establish(context, connection) {
-        connection.flags |= flag::NEW_NETWORK;
-    }
-    // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
-    // next payload on: these are with the server already.
-    let _ = count_requests(context, connection);
+    establish(context, connection);
+    count_established(context, connection);
 }
 
-/// As [`established`]. Whether its network was met for the first time.
-#[inline(never)]
-fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> bool {
-    let tables = context.tables;
+/// Writes what a completed handshake says into the record.
+#[inline(always)]
+fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
     let now_ns = context.segment.now_ns;
     connection.established_ns = now_ns;
     connection.rtt_us = microseconds(now_ns.saturating_sub(connection.started_ns));
@@ -157,6 +162,24 @@ fn establish<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -
     if context.allowed() {
         connection.flags |= flag::ALLOWED;
     }
+}
+
+/// Counts a completed handshake for the source and its network.
+#[inline(always)]
+fn count_established<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) {
+    if is_first_of_network(context) {
+        connection.flags |= flag::NEW_NETWORK;
+    }
+    // Requests in the SYN's data count now that the client is known to be there. A limit they exceed holds from the
+    // next payload on: these are with the server already.
+    let _ = count_requests(context, connection);
+}
+
+/// As [`count_established`]. Whether its network was met for the first time.
+#[inline(never)]
+fn is_first_of_network<T: Tables>(context: &Context<'_, T>) -> bool {
+    let tables = context.tables;
+    let now_ns = context.segment.now_ns;
     tables.count(Counter::Connections, 1);
     match place::enter_source(context) {
         Some(source) => {

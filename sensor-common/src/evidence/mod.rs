@@ -124,7 +124,7 @@ fn advance<T: Tables>(
             if settings.enforce != 0 && handshake::at_connection_limit(&context) {
                 return Some(DropReason::ConnectionLimit);
             }
-            handshake::complete(&context, former, attempt.isn, attempt.started_ns)?
+            handshake::complete(&context, former.is_some(), attempt.isn, attempt.started_ns)?
         }
         (Some(connection), None) => connection,
         (None, None) => {

@@ -58,26 +58,26 @@ pub(super) fn find<'a, T: Tables>(
     if bucket.keys[way].is(tuple) { Some(&mut bucket.records[way]) } else { None }
 }
 
-/// Enters an empty record for the connection at hand, in place of its former one if there is one.
+/// Takes a place for the record of the connection at hand, that of its former one if it has `former`. What became of it,
+/// see [`taken_by`].
 #[inline(never)]
-pub(super) fn enter<'a, T: Tables>(
-    context: &Context<'a, T>,
-    former: Option<&'a mut Connection>,
-    entry: Entry,
-) -> Option<&'a mut Connection> {
-    if let Some(former) = former {
-        copy(&EMPTY, former);
-        return Some(former);
-    }
+pub(super) fn enter<T: Tables>(context: &Context<'_, T>, former: bool, entry: Entry) -> u32 {
     let tables = context.tables;
     let now_ns = context.segment.now_ns;
-    let bucket = tables.connections(connection_index(context.settings, context.segment.tag))?;
+    let tag = context.segment.tag;
+    let Some(bucket) = tables.connections(connection_index(context.settings, tag)) else { return 0 };
+    if former
+        && let Some(way) = seat::find(&bucket.tags, tag)
+        && seat::reclaim(tables, &mut bucket.tags, way, tag)
+    {
+        copy(&EMPTY, &mut bucket.records[way]);
+        return OURS | way as u32;
+    }
     let most = if entry == Entry::Attempt { OPEN } else { ANY };
     let records = &bucket.records;
-    let way = match seat::claim(tables, &mut bucket.tags, seat::likely(context.segment.tag), most, |way| {
-        worth(&records[way], now_ns)
-    }) {
-        Claim::Lost => return None,
+    let way = match seat::claim(tables, &mut bucket.tags, tag, most, |way| worth(&records[way], now_ns)) {
+        Claim::Lost => return 0,
+        Claim::Found(way) => return THEIRS | way as u32,
         Claim::Free(way) => way,
         Claim::Evicted(way, worth) => {
             tables.count(Counter::EvictedConnections, u64::from(worth >= OPEN));
@@ -86,8 +86,31 @@ pub(super) fn enter<'a, T: Tables>(
     };
     copy(&context.segment.tuple, &mut bucket.keys[way]);
     copy(&EMPTY, &mut bucket.records[way]);
-    seat::settle(&mut bucket.tags, way, context.segment.tag);
-    Some(&mut bucket.records[way])
+    OURS | way as u32
+}
+
+/// The place is the caller's, who writes the record and then calls [`settle`].
+const OURS: u32 = 8;
+/// Another CPU has entered the connection.
+const THEIRS: u32 = 16;
+
+/// What [`enter`] gave: the record, and whether it is the caller's to write.
+#[inline(always)]
+pub(super) fn taken_by<'a, T: Tables>(context: &Context<'a, T>, entered: u32) -> Option<(&'a mut Connection, bool)> {
+    if entered == 0 {
+        return None;
+    }
+    let bucket = context.tables.connections(connection_index(context.settings, context.segment.tag))?;
+    Some((&mut bucket.records[entered as usize & (seat::WAYS - 1)], entered & OURS != 0))
+}
+
+/// The record is written: from here on it is found.
+#[inline(always)]
+pub(super) fn settle<T: Tables>(context: &Context<'_, T>, entered: u32) {
+    let tag = context.segment.tag;
+    if let Some(bucket) = context.tables.connections(connection_index(context.settings, tag)) {
+        seat::settle(&mut bucket.tags, entered as usize, tag);
+    }
 }
 
 /// Gives the place of the connection at hand back.
@@ -96,7 +119,8 @@ pub(super) fn free<T: Tables>(context: &Context<'_, T>) {
     if let Some(bucket) = context.tables.connections(connection_index(context.settings, context.segment.tag))
         && let Some(way) = seat::find(&bucket.tags, context.segment.tag)
     {
-        seat::settle(&mut bucket.tags, way, FREE);
+        // Unless another CPU has it by now.
+        let _ = context.tables.replace(&mut bucket.tags[way], context.segment.tag, FREE);
     }
 }
 
@@ -129,7 +153,10 @@ pub(super) fn enter_source<'a, T: Tables>(context: &Context<'a, T>) -> Option<&'
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let claim = seat::claim(tables, &mut bucket.keys, 0, ANY, |way| records[way].last_seen_ns & TIME);
+    let claim = seat::claim(tables, &mut bucket.keys, key, ANY, |way| records[way].last_seen_ns & TIME);
+    if let Claim::Found(way) = claim {
+        return Some(&mut bucket.records[way]);
+    }
     let way = taken(tables, claim, Counter::EvictedRecords)?;
     copy(&NEW_SOURCE, &mut bucket.records[way]);
     bucket.records[way].first_seen_ns = context.segment.now_ns;
@@ -159,7 +186,10 @@ pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&
         return Some(&mut bucket.records[way]);
     }
     let records = &bucket.records;
-    let claim = seat::claim(tables, &mut bucket.keys, 0, ANY, |way| records[way].last_seen_ns & TIME);
+    let claim = seat::claim(tables, &mut bucket.keys, key, ANY, |way| records[way].last_seen_ns & TIME);
+    if let Claim::Found(way) = claim {
+        return Some(&mut bucket.records[way]);
+    }
     let way = taken(tables, claim, Counter::EvictedNetworks)?;
     bucket.records[way] = NetworkStats { first_seen_ns: now_ns, last_seen_ns: 0 };
     seat::settle(&mut bucket.keys, way, key);
@@ -171,7 +201,7 @@ pub(super) fn enter_network<'a, T: Tables>(context: &Context<'a, T>) -> Option<&
 fn taken<T: Tables>(tables: &T, claim: Claim, evicted: Counter) -> Option<usize> {
     match claim {
         Claim::Lost => None,
-        Claim::Free(way) => Some(way),
+        Claim::Found(way) | Claim::Free(way) => Some(way),
         Claim::Evicted(way, _) => {
             tables.count(evicted, 1);
             Some(way)

@@ -1,7 +1,8 @@
 //! The book of prefix rules: which rule stands at which place of the rule table, entered, renewed and taken out.
 //!
 //! Places are given first in, first out, and each use of one has a generation of its own, so that what the packet path
-//! kept of a former rule means nothing any more. A rule is complete before its prefix is in the trie, and void before
+//! kept of a former rule means nothing any more. It keeps less than the whole generation: before a place's generations
+//! come round, all that it kept is taken from it ([`Book::refresh`]). A rule is complete before its prefix is in the trie, and void before
 //! its prefix leaves it: at no time does a frame meet half a rule.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sensor_common::address::Prefix;
 use sensor_common::capacity;
 use sensor_common::filter::Trie;
-use sensor_common::rule::{Reference, Rule, kind};
+use sensor_common::rule::{KEPT_GENERATIONS, Reference, Rule, kind};
 
 use super::filter::Filter;
-use super::shared::{Mapped, RuleCells};
+use super::shared::{Mapped, RuleCells, TrafficCells};
 use super::trie::Tries;
 use super::{Installed, KernelError, RulesPart, Terms};
 use crate::engine::plan::Subject;
@@ -28,6 +29,8 @@ pub(super) struct Book<T> {
     pub(super) entries: BTreeMap<Subject, Entry>,
     /// Places nobody has, the one free for longest first.
     pub(super) free: VecDeque<u32>,
+    /// Places nobody has, whose next generation looks to the packet path like one it may have kept.
+    pub(super) worn: Vec<u32>,
 }
 
 /// Where a rule stands.
@@ -47,7 +50,8 @@ impl<T: Tries> Book<T> {
         hits: Mapped<AtomicU64>,
         filter: Filter,
     ) -> Result<Self, KernelError> {
-        let mut book = Self { tries, terms, hits, filter, entries: BTreeMap::new(), free: VecDeque::new() };
+        let mut book =
+            Self { tries, terms, hits, filter, entries: BTreeMap::new(), free: VecDeque::new(), worn: Vec::new() };
         let mut taken = BTreeSet::new();
         for trie in [Trie::Allow, Trie::Deny] {
             let mut from = None;
@@ -64,7 +68,7 @@ impl<T: Tries> Book<T> {
         }
         for place in (1..capacity::RULES).filter(|place| !taken.contains(place)) {
             book.terms[place as usize].kind.store(kind::NONE, Ordering::Release);
-            book.free.push_back(place);
+            book.give_back(place);
         }
         Ok(book)
     }
@@ -126,7 +130,7 @@ impl<T: Tries> Book<T> {
         if let Err(error) = self.tries.insert(trie, &prefix, reference) {
             self.terms[place as usize].kind.store(kind::NONE, Ordering::Release);
             self.filter.leave(trie, &prefix);
-            self.free.push_back(place);
+            self.give_back(place);
             return Err(error);
         }
         self.entries.insert(*subject, Entry { reference, met: walk });
@@ -143,8 +147,27 @@ impl<T: Tries> Book<T> {
         self.tries.remove(trie, &prefix)?;
         self.entries.remove(subject);
         self.filter.leave(trie, &prefix);
-        self.free.push_back(place);
+        self.give_back(place);
         Ok(())
+    }
+
+    /// A place is nobody's: at once, or once what was kept of it is gone.
+    fn give_back(&mut self, place: u32) {
+        let next = self.terms[place as usize].generation.load(Ordering::Relaxed).wrapping_add(1);
+        if next.is_multiple_of(KEPT_GENERATIONS) { self.worn.push(place) } else { self.free.push_back(place) }
+    }
+
+    /// Whether no place is left but worn ones: [`Book::refresh`] is due.
+    pub(super) fn is_worn_out(&self) -> bool {
+        self.free.is_empty() && !self.worn.is_empty()
+    }
+
+    /// Takes from the packet path all that it kept of rules: each source's next frame asks the tries. Worn places can be
+    /// given away again. Due once in so many uses of every place that its cost, some milliseconds, does not matter.
+    pub(super) fn refresh(&mut self, traffic: &[TrafficCells]) {
+        let kept = traffic.iter().flat_map(|bucket| &bucket.rules);
+        kept.filter(|kept| kept.load(Ordering::Relaxed) != 0).for_each(|kept| kept.store(0, Ordering::Relaxed));
+        self.free.extend(self.worn.drain(..));
     }
 
     /// The counters of a place, one for each region.

@@ -266,6 +266,9 @@ impl Kernel for Maps {
     }
 
     fn install(&mut self, subject: &Subject, terms: Terms, _stands: bool) -> Result<(), KernelError> {
+        if self.book.is_worn_out() {
+            self.book.refresh(&self.traffic);
+        }
         let result = match subject {
             Subject::Allow(_) => self.book.install(subject, u64::MAX, self.check.number()),
             Subject::Deny(_) => self.book.install(subject, terms.expires_ns, self.check.number()),

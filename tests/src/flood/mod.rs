@@ -44,8 +44,6 @@ pub struct Site {
     _taker: Feeder,
     /// Index of that end.
     peer: u32,
-    /// Frames that went to the server before the sensor came.
-    before: u64,
     /// Frames that were handed to the program without being sent.
     run: AtomicU64,
     /// Lab, server and sensor.
@@ -80,8 +78,7 @@ impl Site {
             taker.program()?.attach(ROUTER_INTERFACE, XdpMode::Driver).context("attach to the router's end")?;
             if_nametoindex(ROUTER_INTERFACE).context("index of the router's end")
         })?;
-        let before = lab.wait_quiet(QUIET, DEADLINE)?;
-        Ok(Self { _taker: taker, peer, before, run: AtomicU64::new(0), live: Live::with(lab, options)? })
+        Ok(Self { _taker: taker, peer, run: AtomicU64::new(0), live: Live::with(lab, options)? })
     }
 
     /// Sends so many frames to the server from one CPU. How many arrived: what its queue had no room for did not.
@@ -155,7 +152,7 @@ impl Site {
     /// # Errors
     /// When the counts do not become equal.
     pub fn settled(&self) -> Result<Figures> {
-        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.before + self.run.load(Ordering::Relaxed);
+        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.live.before + self.run.load(Ordering::Relaxed);
         let mut latest = Figures::default();
         let caught_up = wait_until(DEADLINE, || {
             latest = self.metrics().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The book over tries in memory: book, filter, rule table and tries say the same whatever is done to them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use sensor_common::address::{Address, Prefix};
@@ -9,7 +10,7 @@ use sensor_common::connection::{Connection, ConnectionBucket, Tuple};
 use sensor_common::counter::Counter;
 use sensor_common::filter::{Probe, Trie, WORDS};
 use sensor_common::half_open::HalfOpenBucket;
-use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit, kind};
+use sensor_common::rule::{ClassKey, ClassRule, KEPT_GENERATIONS, Reference, Rule, TierLimit, kind};
 use sensor_common::settings::Settings;
 use sensor_common::stats::{NetworkBucket, SourceBucket};
 use sensor_common::tables::{EventBudget, Frame, Tables};
@@ -22,7 +23,7 @@ use crate::engine::plan::Subject;
 use crate::kernel::KernelError;
 use crate::kernel::drift::Check;
 use crate::kernel::filter::Filter;
-use crate::kernel::shared::Mapped;
+use crate::kernel::shared::{Mapped, TrafficCells};
 use crate::kernel::trie::{Piece, Tries};
 
 const SEED: u64 = 0x5eed;
@@ -93,6 +94,38 @@ fn deny(text: &str) -> Subject {
 
 fn allow(text: &str) -> Subject {
     Subject::Allow(prefix(text).expect("a prefix"))
+}
+
+#[test]
+fn generations_that_come_round_revive_no_former_rule() {
+    let mut book = open(Model::default());
+    let kept = Mapped::<TrafficCells>::anonymous(2);
+    // Every place was used so often that its next generation is the last of a round.
+    for cells in book.terms.iter() {
+        cells.generation.store(KEPT_GENERATIONS - 2, Ordering::Relaxed);
+    }
+    let first = deny("192.0.2.0/24");
+    book.install(&first, SECOND, 0).expect("there is room");
+    let reference = book.entries[&first].reference;
+    assert_eq!(reference.generation, KEPT_GENERATIONS - 1);
+    let free = book.free.len();
+    book.remove(&first).expect("it is there");
+    assert_eq!((book.free.len(), book.worn.as_slice()), (free, [reference.index].as_slice()), "it has to rest");
+
+    // What a source was found under at the beginning of the round.
+    let former = Reference { index: reference.index, generation: 0 }.pack();
+    kept[1].rules[3].store(former, Ordering::Relaxed);
+    book.free.clear();
+    assert!(book.is_worn_out());
+    book.refresh(&kept);
+    assert_eq!(kept[1].rules[3].load(Ordering::Relaxed), 0, "nobody is under a former rule");
+    let second = deny("198.51.100.0/24");
+    book.install(&second, SECOND, 0).expect("the place has rested");
+    let Reference { index, generation } = book.entries[&second].reference;
+    assert_eq!((index, generation), (reference.index, KEPT_GENERATIONS));
+    let rule = Rule { expires_ns: SECOND, generation, kind: kind::DENY };
+    assert!(rule.is(former), "it would have been taken for the former one");
+    assert!(!book.is_worn_out(), "all places are in use, and none is worn");
 }
 
 /// What the packet path sees of a filter; asked for anything else it fails.
