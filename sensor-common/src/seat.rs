@@ -68,7 +68,8 @@ pub(crate) fn claim<T: Tables>(
     }
     let (found, claimed) = look(keys, key);
     if found != 0 || claimed != 1 << way {
-        settle(keys, way, FREE);
+        // Whoever stood there has lost nothing.
+        settle(keys, way, former);
         return if found == 0 { Claim::Lost } else { Claim::Found((found as usize - 1) & (WAYS - 1)) };
     }
     if former == FREE { Claim::Free(way) } else { Claim::Evicted(way, worth) }
