@@ -55,13 +55,16 @@ pub(crate) fn claim<T: Tables>(
     worth: impl Fn(usize) -> u64,
 ) -> Claim {
     let likely = likely(key);
-    let mut least = u64::MAX >> 1;
+    // Who stands at the least is known from the same look that found it: somebody else may stand there by now.
+    let (mut least, mut former) = (u64::MAX >> 1, CLAIMED);
     for (way, other) in keys.iter().enumerate() {
-        let used = !lane::same(*other, FREE);
-        least = lane::least(least, ((worth(way) + 1) & used) << 3 | (way ^ likely) as u64);
+        let other = *other;
+        let used = !lane::same(other, FREE);
+        let value = ((worth(way) + 1) & used) << 3 | (way ^ likely) as u64;
+        former ^= (former ^ other) & lane::less(value, least);
+        least = lane::least(least, value);
     }
     let way = (least as usize ^ likely) & (WAYS - 1);
-    let former = keys[way];
     let worth = (least >> 3).saturating_sub(1);
     if former == CLAIMED || worth >= most || !tables.replace(&mut keys[way], former, CLAIMED) {
         return Claim::Lost;

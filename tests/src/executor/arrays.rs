@@ -49,10 +49,12 @@ pub(super) fn connections(buckets: &[ConnectionBucket]) -> BTreeMap<ConnectionKe
 pub(super) fn attempts(buckets: &[HalfOpenBucket]) -> BTreeMap<u64, Attempt> {
     let attempt =
         |bucket: &HalfOpenBucket, way: usize| Attempt { isn: bucket.isns[way], started_us: bucket.times[way] };
-    collect(buckets.iter().flat_map(|bucket| {
+    // Not one for each tag: a SYN that two CPUs received waits with both.
+    let waiting = buckets.iter().flat_map(|bucket| {
         let taken = bucket.tags.iter().enumerate().filter(|(_, tag)| **tag != FREE);
         taken.map(move |(way, tag)| (*tag, attempt(bucket, way)))
-    }))
+    });
+    waiting.collect()
 }
 
 /// Places in use, and their keys. No frame is under way: none may be claimed.

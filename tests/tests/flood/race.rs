@@ -72,10 +72,6 @@ fn expect_sum(seen: &Observation) {
     assert_eq!(seen.connections.len() as u64, completed, "a record for each connection");
     let recorded: u64 = seen.sources.values().map(|source| source.record.connections).sum();
     assert_eq!(recorded + seen.count(Counter::LostRecords), completed);
-    for counter in [Counter::LostConnections, Counter::LostRecords, Counter::LostNetworks] {
-        assert!(seen.count(counter) <= SOURCES / 50, "{counter:?}: {} of {SOURCES}", seen.count(counter));
-        println!("{counter:?}: {}", seen.count(counter));
-    }
 }
 
 #[test]
