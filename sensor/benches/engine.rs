@@ -106,7 +106,14 @@ fn main() {
     let standing = Rules::new();
     let mut now = START;
     let mut totals: Vec<SourceTotals> = (0..KNOWN)
-        .map(|n| SourceTotals { source: client(n), connections: 1, requests: 2, first_seen: START, last_seen: START })
+        .map(|n| SourceTotals {
+            source: client(n),
+            connections: 1,
+            requests: 2,
+            answer_bytes: 0,
+            first_seen: START,
+            last_seen: START,
+        })
         .collect();
     engine.step(now, &Snapshot::default(), &standing);
     let began = processor_time();

@@ -323,6 +323,8 @@ fn totals(completed: &Completed, clock: &Clock) -> SourceTotals {
         source: completed.source(),
         connections: completed.connections,
         requests: completed.requests,
+        // The packet path does not count them yet.
+        answer_bytes: 0,
         first_seen: clock.time(completed.first_seen_ns),
         last_seen: clock.time(completed.last_seen_ns),
     }

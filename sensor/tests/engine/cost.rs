@@ -38,6 +38,7 @@ fn a_tick_looks_only_at_what_was_active() {
             source: home(20, n),
             connections: 5,
             requests: 9,
+            answer_bytes: 0,
             first_seen: world.now,
             last_seen: world.now,
         })
