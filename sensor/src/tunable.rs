@@ -95,6 +95,12 @@ tunables! {
         "Evidence at which the rotation detector raises a campaign; one false alarm per e^value ticks and cohort, before guards.";
     rotation_networks_min = 12, 3..=100000, "networks",
         "Relayed first-seen networks that a cohort must have shown before a campaign is raised.";
+    new_client_networks_min = 24, 8..=64, "networks",
+        "Networks within a day that a new or rare client must have come from before a campaign is raised.";
+    new_client_alarm = 10, 3..=100, "nats",
+        "Evidence that a new or rare client was brought by networks that are new too, at which a campaign is raised.";
+    lockstep_networks_min = 12, 4..=64, "networks",
+        "Sampled networks of one client that must keep step over hours before a campaign is raised.";
     rotation_quiet_s = 1800, 5..=86400, "seconds",
         "A campaign without new relayed networks closes after this time.";
     class_rule_ttl_s = 3600, 5..=86400, "seconds",

@@ -44,6 +44,24 @@ pub enum Stance {
     Enforced,
 }
 
+/// What a detector claims about a cohort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raised {
+    pub detector: &'static str,
+    /// Millionths of a nat; 0 where the detector has none.
+    pub score: i64,
+    /// In words; may be empty for rotations.
+    pub finding: String,
+}
+
+/// What another detector found about an open campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corroboration {
+    pub detector: String,
+    pub at: Time,
+    pub finding: String,
+}
+
 /// The campaign at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
@@ -62,6 +80,12 @@ pub struct Campaign {
     pub protocol: u8,
     /// Which detector raised it.
     pub detector: String,
+    /// What that found, in words; empty for rotations, whose numbers are told as they are.
+    #[serde(default)]
+    pub finding: String,
+    /// What other detectors found since.
+    #[serde(default)]
+    pub corroborations: Vec<Corroboration>,
     pub onset: Time,
     pub opened: Time,
     pub closed: Option<Time>,
@@ -136,25 +160,20 @@ pub struct Sight {
 impl Campaign {
     /// A campaign that is raised now.
     #[must_use]
-    pub fn open(
-        id: u64,
-        cohort: CohortKey,
-        protocol: u8,
-        risen: (&str, i64),
-        excursion: &Excursion,
-        now: Time,
-    ) -> Self {
+    pub fn open(id: u64, cohort: CohortKey, protocol: u8, raised: Raised, excursion: &Excursion, now: Time) -> Self {
         let mut campaign = Self {
             id,
             cohort,
             protocol,
-            detector: risen.0.to_owned(),
+            detector: raised.detector.to_owned(),
+            finding: raised.finding,
+            corroborations: Vec::new(),
             onset: excursion.onset,
             opened: now,
             closed: None,
             newer_than: excursion.attack_began() - MARGIN,
             resumes: None,
-            score: risen.1,
+            score: raised.score,
             normal_ppm: 0,
             relayed: excursion.relayed,
             direct: excursion.direct,
@@ -218,6 +237,25 @@ impl Campaign {
         }
     }
 
+    /// A detector's claim while it is open: its own keeps it open, another's is noted once. Whether it is news.
+    pub(super) fn corroborate(&mut self, raised: &Raised, now: Time) -> bool {
+        if self.detector == raised.detector {
+            if !raised.finding.is_empty() && !self.finding.is_empty() {
+                self.finding.clone_from(&raised.finding);
+                self.last_new = now;
+            }
+            return false;
+        }
+        let known = self.corroborations.iter_mut().find(|known| known.detector == raised.detector);
+        if let Some(known) = known {
+            (known.finding, known.at) = (raised.finding.clone(), now);
+            return false;
+        }
+        let (detector, finding) = (raised.detector.to_owned(), raised.finding.clone());
+        self.corroborations.push(Corroboration { detector, at: now, finding });
+        true
+    }
+
     /// Takes a stored campaign up again after the daemon was down for so long. Its networks have to show themselves
     /// anew, so its quiet time begins anew.
     pub(super) fn resume(&mut self, down: Span, now: Time) {
@@ -277,6 +315,9 @@ impl Campaign {
     /// Why it was raised, in words and numbers as they are now.
     #[must_use]
     pub fn why(&self) -> String {
+        if !self.finding.is_empty() {
+            return self.finding.clone();
+        }
         let networks = self.relayed.saturating_add(self.direct);
         let late = if self.protocol == protocol::TLS {
             "answered TLS {gap} (median) later than their TCP did"

@@ -2,8 +2,8 @@
 
 use sensor_common::address::Address;
 
-use super::campaign::Campaign;
-use super::cohort::CohortKey;
+use super::campaign::{Campaign, Raised};
+use super::cohort::{CohortKey, Excursion};
 use super::detect::Detector;
 use super::detect::rotation::{Risen, Rotation};
 use super::plan::{Notice, Plan, Rules};
@@ -36,6 +36,7 @@ impl Engine {
         self.count_completed(now, snapshot);
         let heavy = self.sources.update(now, snapshot, &self.tiers, cap(self.tunables.sources_max));
         self.detect_rotation(now, &mut notices);
+        self.detect_spread(now, &mut notices);
         self.learn(now);
         self.clear_sources(now, &mut notices);
         self.decide_campaigns(now, &mut notices);
@@ -61,7 +62,7 @@ impl Engine {
         self.completed.sum(Length::TenMinutes, now).saturating_sub(matched)
     }
 
-    fn memory(&self) -> Span {
+    pub(super) fn memory(&self) -> Span {
         Span::seconds(self.tunables.baseline_memory_s)
     }
 
@@ -103,6 +104,10 @@ impl Engine {
         let risen = rotation.judge(&mut cohort.excursion, (&tick, normal_ppm));
         let (score, relayed) = (cohort.excursion.score, cohort.excursion.relayed);
         if let Some(id) = cohort.campaign {
+            if let Some(Risen { score }) = risen {
+                let finding = rotation.finding(&cohort.excursion, normal_ppm);
+                self.corroborate(id, &Raised { detector: Rotation::NAME, score, finding }, now, notices);
+            }
             if let Some(campaign) = self.campaigns.get_mut(&id) {
                 campaign.extend(&tick, score > rotation.unrest(true), now);
             }
@@ -113,7 +118,9 @@ impl Engine {
             cohort.baseline.forget_waiting();
             // One client that stands for most of it has, or will have, a campaign of its own.
             if !key.is_whole_service() || self.cohorts.most_relayed(key.service) < relayed.div_ceil(2) {
-                self.open_campaign(key, risen, normal_ppm, now, notices);
+                let excursion = self.cohorts.get(&key).map(|cohort| cohort.excursion.clone()).unwrap_or_default();
+                let raised = Raised { detector: Rotation::NAME, score: risen.score, finding: String::new() };
+                self.open_campaign(key, raised, &excursion, now, notices);
             }
             return;
         }
@@ -130,22 +137,31 @@ impl Engine {
         }
     }
 
-    fn open_campaign(&mut self, key: CohortKey, risen: Risen, normal_ppm: u64, now: Time, notices: &mut Vec<Notice>) {
+    pub(super) fn open_campaign(
+        &mut self,
+        key: CohortKey,
+        raised: Raised,
+        excursion: &Excursion,
+        now: Time,
+        notices: &mut Vec<Notice>,
+    ) {
         let id = self.next_campaign;
+        let normal_ppm = self.normal_ppm(&key, now);
         let Some(cohort) = self.cohorts.change(&key) else { return };
         cohort.campaign = Some(id);
-        let raised = (Rotation::NAME, risen.score);
-        let mut campaign = Campaign::open(id, key, cohort.protocol, raised, &cohort.excursion, now);
+        cohort.baseline.forget_waiting();
+        let mut campaign = Campaign::open(id, key, cohort.protocol, raised, excursion, now);
         campaign.normal_ppm = normal_ppm;
-        let members = cohort.excursion.networks.clone();
-        if cohort.excursion.returned
+        if excursion.returned
             && let Some(earlier) = self.campaigns.values().rev().find(|c| c.cohort == key)
         {
             campaign.resumes = Some(earlier.id);
             campaign.newer_than = campaign.newer_than.min(earlier.newer_than);
         }
-        for octets in members {
-            self.networks.suspect(&Address { octets }, true);
+        if campaign.detector == Rotation::NAME {
+            for octets in &excursion.networks {
+                self.networks.suspect(&Address { octets: *octets }, true);
+            }
         }
         campaign.note(now, "raised");
         notices.push(Notice { kind: "campaign_opened", campaign: Some(id), text: campaign.why() });
@@ -167,6 +183,9 @@ impl Engine {
         let has_traffic = self.last_record.is_some_and(|at| now.since(at) <= SILENCE);
         if self.open.is_empty() && has_traffic {
             self.calm = Span(self.calm.0.saturating_add(now.since(before).min(TICK_MAX).0));
+        }
+        if self.learned_at.is_none() && self.has_learned() {
+            self.learned_at = Some(now);
         }
     }
 

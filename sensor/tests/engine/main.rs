@@ -7,4 +7,5 @@ mod property;
 mod restart;
 mod rotation;
 mod scenario;
+mod surge;
 mod window;
