@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::Bounded;
 use super::cohort::{CohortKey, Excursion, Tick};
 use super::decide::{Hold, Weight};
+use super::distinct::Distinct;
 use super::time::{Span, Time};
 use super::window::{Length, Window};
 use super::words;
@@ -103,6 +104,9 @@ pub struct Campaign {
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
     pub connections: u64,
+    /// Sources of its own, counted by a sketch.
+    #[serde(default)]
+    pub sources: Distinct,
     /// Connections that the class rule matched, in dry run too.
     pub refused: u64,
     pub weight: Weight,
@@ -180,6 +184,7 @@ impl Campaign {
             gaps_us: excursion.gaps_us.clone(),
             networks: excursion.networks.iter().take(NETWORKS_MAX).copied().collect(),
             connections: excursion.relayed.saturating_add(excursion.direct),
+            sources: Distinct::default(),
             refused: 0,
             weight: Weight::default(),
             stance: Stance::Observed,
@@ -216,6 +221,7 @@ impl Campaign {
             Some(false) => self.own_direct.add(Length::TenMinutes, sight.at, 1),
             None => {}
         }
+        self.sources.note(sight.source.key());
         if sight.relayed == Some(true) {
             self.members.0.insert(sight.source.network(), sight.at);
             while self.members.0.shrink(MEMBERS_MAX).is_some() {}
@@ -224,6 +230,20 @@ impl Campaign {
             self.caught.insert(sight.source);
         }
         true
+    }
+
+    /// A network that another host met: no source of its own is known here.
+    pub(super) fn hear(&mut self, network: Address, first_seen: Time, relayed: bool, at: Time) {
+        if first_seen < self.newer_than {
+            return;
+        }
+        if relayed {
+            self.own_relayed.add(Length::TenMinutes, at, 1);
+            self.members.0.insert(network, at);
+            while self.members.0.shrink(MEMBERS_MAX).is_some() {}
+        } else {
+            self.own_direct.add(Length::TenMinutes, at, 1);
+        }
     }
 
     /// First-seen networks of one tick. `kept_up`: the evidence is still high after it.

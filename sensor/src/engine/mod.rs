@@ -12,7 +12,9 @@ pub mod decay;
 pub mod decide;
 mod deny;
 pub mod detect;
+pub mod distinct;
 mod enforce;
+pub mod evidence;
 mod explain;
 pub mod fixed;
 pub mod keyed;
@@ -44,6 +46,7 @@ use self::bounded::Bounded;
 use self::campaign::{Campaign, Sight};
 use self::cohort::{CohortKey, Cohorts, Sample};
 use self::decay::Fading;
+use self::evidence::{Evidence, Seen};
 use self::ledger::Ledger;
 use self::network::Networks;
 use self::plan::{Rules, Subject};
@@ -93,6 +96,8 @@ pub struct Engine {
     next_campaign: u64,
     changed_campaigns: Changed<u64>,
     ledger: Ledger,
+    /// What is to be told to other hosts; `None`: nobody asks.
+    shared: Option<Evidence>,
     offences: Bounded<Address, Offence>,
     changed_offences: Changed<Address>,
     /// Refused sources that showed a direct connection since.
@@ -143,6 +148,7 @@ impl Engine {
             next_campaign: 1,
             changed_campaigns: Changed::default(),
             ledger: Ledger::default(),
+            shared: None,
             offences: Bounded::default(),
             changed_offences: Changed::keyed(secret),
             cleared: BTreeSet::new(),
@@ -193,6 +199,12 @@ impl Engine {
         }
         let campaign = self.enter_cohort(key, record.protocol, at);
         self.enter_spread(key, source, &sight, (sample.map(|(_, relayed)| relayed), at));
+        if self.shared.is_some() {
+            let gap_us = sample.filter(|_| sight.counts && !sight.returned);
+            let established = self.is_established(sight.first_seen, at);
+            let seen = Seen { source, gap_us, established, at };
+            self.shared.as_mut().map(|shared| shared.note(key, record.protocol, &seen));
+        }
         // While a campaign is open its own networks are followed by the campaign.
         if let (Some((gap_us, relayed)), true) = (sample, sight.counts && !(sight.returned && campaign.is_some())) {
             let (gap_us, returned) = (relayed.then_some(gap_us), sight.returned);

@@ -245,7 +245,7 @@ mod tests {
             };
             let merged = |order: [u8; 3]| {
                 let mut merged = Spread::default();
-                order.map(|host| merged.merge(&of(Some(host))));
+                order.iter().for_each(|host| merged.merge(&of(Some(*host))));
                 merged
             };
             let one = merged([0, 1, 2]);

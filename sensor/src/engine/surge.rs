@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Whether a network first seen then counts as known: for a day, or since the sensor learned.
-    fn is_established(&self, first_seen: Time, at: Time) -> bool {
+    pub(super) fn is_established(&self, first_seen: Time, at: Time) -> bool {
         at.since(first_seen) >= ESTABLISHED || self.learned_at.is_some_and(|learned| first_seen < learned)
     }
 

@@ -1,6 +1,7 @@
 //! The pure engine, driven through its public face: scenarios, oracles and hostile input.
 
 mod cost;
+mod fleet;
 mod heavy;
 mod long;
 mod property;
