@@ -17,10 +17,12 @@ mod enforce;
 pub mod evidence;
 mod explain;
 pub mod fixed;
+pub mod harm;
 pub mod keyed;
 pub mod ledger;
 pub mod network;
 pub mod plan;
+pub mod proposal;
 pub mod range;
 pub mod record;
 pub mod source;
@@ -31,6 +33,7 @@ mod surge;
 pub mod tally;
 pub mod tier;
 pub mod time;
+mod verdict;
 mod view;
 pub mod volume;
 pub mod window;
@@ -63,6 +66,7 @@ use crate::tunable::Tunables;
 
 pub use self::deny::Offence;
 pub use self::explain::Account;
+pub use self::verdict::VerdictError;
 pub use self::view::Counts;
 
 /// A record's time is taken to lie within this of the last tick: nothing the kernel says may move time itself.
@@ -219,6 +223,9 @@ impl Engine {
             let is_own = campaign.see(&Sight { at, source, first_seen: sight.first_seen, relayed, caught, matched });
             if is_own && relayed == Some(true) {
                 self.networks.suspect(&network, true);
+            }
+            if is_own && campaign.claims(relayed) {
+                self.sources.claim(source, campaign.id, at);
             }
         }
         if sample.is_some_and(|(_, relayed)| !relayed) {

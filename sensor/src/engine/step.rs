@@ -35,6 +35,7 @@ impl Engine {
         self.ledger.expire(now);
         self.count_completed(now, snapshot);
         let heavy = self.sources.update(now, snapshot, &self.tiers, cap(self.tunables.sources_max));
+        self.book_taken(now);
         self.detect_rotation(now, &mut notices);
         self.detect_spread(now, &mut notices);
         self.learn(now);
@@ -113,7 +114,10 @@ impl Engine {
             }
             return;
         }
-        cohort.baseline.wait(tick.relayed, tick.direct);
+        if !tick.returned {
+            // Networks of an earlier campaign are never taken as normal.
+            cohort.baseline.wait(tick.relayed, tick.direct);
+        }
         if let Some(risen) = risen {
             cohort.baseline.forget_waiting();
             // One client that stands for most of it has, or will have, a campaign of its own.
