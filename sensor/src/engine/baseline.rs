@@ -17,8 +17,8 @@ const PRIOR_PPM: u64 = 20_000;
 const PRIOR_WEIGHT: u64 = 50;
 
 /// No cohort is taken to be cleaner, nor dirtier, than this.
-const FLOOR_PPM: u64 = 10_000;
-const CEILING_PPM: u64 = 500_000;
+pub(super) const FLOOR_PPM: u64 = 10_000;
+pub(super) const CEILING_PPM: u64 = 500_000;
 
 /// Samples that wait no longer if the evidence is low: otherwise a share that was always higher than the prior would
 /// never be learned.

@@ -13,6 +13,7 @@ pub mod decide;
 mod deny;
 pub mod detect;
 pub mod distinct;
+mod dossier;
 mod enforce;
 pub mod evidence;
 mod explain;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod proposal;
 pub mod range;
 pub mod record;
+pub mod season;
 pub mod source;
 pub mod spread;
 pub mod state;
@@ -55,6 +57,7 @@ use self::network::Networks;
 use self::plan::{Rules, Subject};
 use self::range::RangeTable;
 use self::record::ConnectionRecord;
+use self::season::Season;
 use self::source::Sources;
 use self::state::Changed;
 use self::tally::Tallies;
@@ -87,6 +90,9 @@ pub struct Engine {
     cohorts: Cohorts,
     /// What is normal for all cohorts together.
     overall: Baseline,
+    season: Season,
+    /// Of the hour at the last tick.
+    hour_odds_ppm: u64,
     /// Clients that somebody new came to, and those whose networks filled, since the last tick.
     spreading: BTreeSet<CohortKey>,
     filled: Vec<(CohortKey, Time)>,
@@ -142,6 +148,8 @@ impl Engine {
             tallies: Tallies::with_room(sources, secret),
             cohorts: Cohorts::with_room(cap(tunables.cohorts_max), secret),
             overall: Baseline::default(),
+            season: Season::default(),
+            hour_odds_ppm: season::EVEN,
             spreading: BTreeSet::new(),
             filled: Vec::new(),
             ranges: RangeTable::keyed(secret),
@@ -207,7 +215,9 @@ impl Engine {
             let gap_us = sample.filter(|_| sight.counts && !sight.returned);
             let established = self.is_established(sight.first_seen, at);
             let seen = Seen { source, gap_us, established, at };
-            self.shared.as_mut().map(|shared| shared.note(key, record.protocol, &seen));
+            if let Some(shared) = &mut self.shared {
+                shared.note(key, record.protocol, &seen);
+            }
         }
         // While a campaign is open its own networks are followed by the campaign.
         if let (Some((gap_us, relayed)), true) = (sample, sight.counts && !(sight.returned && campaign.is_some())) {

@@ -18,6 +18,7 @@ use super::deny::Offence;
 use super::keyed::Key;
 use super::network::Network;
 use super::plan::{Origin, Rule, Subject};
+use super::season::Season;
 use super::source::Source;
 use super::time::{Span, Time};
 use super::volume::Volume;
@@ -161,6 +162,8 @@ pub struct Meta {
     pub calm: Span,
     /// What is normal for all cohorts together.
     pub overall: Baseline,
+    /// What is normal at each hour of the week.
+    pub season: Season,
     /// When calm traffic enough was learned.
     pub learned_at: Option<Time>,
     /// Networks that came to a client: established ones, and others.
@@ -230,6 +233,7 @@ impl Engine {
         let State { meta, networks, sources, offences, cohorts, campaigns, rules } = state;
         self.calm = meta.calm;
         self.overall = meta.overall.sane(now);
+        self.season = meta.season.sane(now);
         self.learned_at = meta.learned_at.map(|at| at.min(now));
         self.joins = meta.joins.sane(now);
         self.volume = meta.volume;
@@ -273,6 +277,7 @@ impl Engine {
             saved: self.now.unwrap_or_default(),
             calm: self.calm,
             overall: self.overall,
+            season: self.season.clone(),
             learned_at: self.learned_at,
             joins: self.joins,
             volume: self.volume,

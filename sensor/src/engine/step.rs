@@ -2,12 +2,14 @@
 
 use sensor_common::address::Address;
 
+use super::baseline::{CEILING_PPM, FLOOR_PPM};
 use super::campaign::{Campaign, Raised};
-use super::cohort::{CohortKey, Excursion};
+use super::cohort::{Cohort, CohortKey, Excursion};
 use super::detect::Detector;
 use super::detect::rotation::{Risen, Rotation};
 use super::plan::{Notice, Plan, Rules};
 use super::record::Snapshot;
+use super::season;
 use super::time::{Span, Time};
 use super::window::Length;
 use super::{END, Engine, cap};
@@ -31,6 +33,7 @@ impl Engine {
     pub fn step(&mut self, now: Time, snapshot: &Snapshot, standing: &Rules) -> Plan {
         let now = now.min(END).max(self.now.unwrap_or_default());
         let mut notices = Vec::new();
+        self.hour_odds_ppm = self.season.odds_ppm(now);
         self.ledger.respect(standing);
         self.ledger.expire(now);
         self.count_completed(now, snapshot);
@@ -70,9 +73,12 @@ impl Engine {
     /// The normal share of relayed first-seen networks of a cohort, parts per million.
     pub(super) fn normal_ppm(&self, key: &CohortKey, now: Time) -> u64 {
         let overall = self.overall.overall_ppm(now, self.memory());
-        self.cohorts
-            .get(key)
-            .map_or(overall, |cohort| cohort.baseline.share_ppm(overall, now, self.memory()).max(cohort.mixture_ppm))
+        let cohort = self.cohorts.get(key);
+        let own = |cohort: &Cohort| {
+            let share_ppm = cohort.baseline.share_ppm(overall, now, self.memory());
+            season::adjust(share_ppm, self.hour_odds_ppm).clamp(FLOOR_PPM, CEILING_PPM).max(cohort.mixture_ppm)
+        };
+        cohort.map_or(overall, own)
     }
 
     /// Tests every cohort that had samples; single clients before their service as a whole.
@@ -138,6 +144,7 @@ impl Engine {
         }
         if !key.is_whole_service() {
             self.overall.add(learned, now, memory);
+            self.season.learn(learned, now);
         }
     }
 

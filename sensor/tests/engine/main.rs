@@ -1,5 +1,6 @@
 //! The pure engine, driven through its public face: scenarios, oracles and hostile input.
 
+mod campaign;
 mod cost;
 mod fleet;
 mod heavy;

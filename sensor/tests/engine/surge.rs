@@ -7,7 +7,7 @@ use sensor_common::address::Address;
 use crate::scenario::{CLIENT, World, home, quick};
 
 /// A second client that everyone knows, by few.
-const TOOL: u64 = 0x700_1;
+const TOOL: u64 = 0x7001;
 
 /// A client that was never seen.
 const FRESH: u64 = 0xf4e5;

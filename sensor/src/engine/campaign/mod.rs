@@ -324,7 +324,9 @@ impl Campaign {
         if self.trail.last().is_some_and(|last| now.since(last.at) < self.trail_step) {
             return;
         }
-        let point = Point { at: now, score, relayed: self.relayed, direct: self.direct, refused: self.refused };
+        let Self { relayed, direct, refused, taken, .. } = self;
+        let point =
+            Point { at: now, score, relayed: *relayed, direct: *direct, refused: *refused, answers: taken.answers };
         self.trail.push(point);
         if self.trail.len() >= TRAIL_MAX {
             let mut index = 0;

@@ -64,6 +64,9 @@ pub struct Point {
     pub relayed: u64,
     pub direct: u64,
     pub refused: u64,
+    /// Answers that its sources took since it was raised.
+    #[serde(default)]
+    pub answers: u64,
 }
 
 /// What one connection means to a campaign.
