@@ -326,6 +326,10 @@ mod tests {
         for verb in whole.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Example:\n  sensor "), "no example in:\n{help}");
+            for part in verb.get_subcommands_mut().filter(|part| part.get_name() != "help") {
+                let help = part.render_long_help().to_string();
+                assert!(help.contains("Example:\n  sensor "), "no example in:\n{help}");
+            }
         }
     }
 }
