@@ -95,6 +95,12 @@ tunables! {
         "Evidence at which the rotation detector raises a campaign; one false alarm per e^value ticks and cohort, before guards.";
     rotation_networks_min = 12, 3..=100000, "networks",
         "Relayed first-seen networks that a cohort must have shown before a campaign is raised.";
+    new_client_networks_min = 24, 8..=64, "networks",
+        "Networks within a day that a new or rare client must have come from before a campaign is raised.";
+    new_client_alarm = 10, 3..=100, "nats",
+        "Evidence that a new or rare client was brought by networks that are new too, at which a campaign is raised.";
+    lockstep_networks_min = 12, 4..=64, "networks",
+        "Sampled networks of one client that must keep step over hours before a campaign is raised.";
     rotation_quiet_s = 1800, 5..=86400, "seconds",
         "A campaign without new relayed networks closes after this time.";
     class_rule_ttl_s = 3600, 5..=86400, "seconds",
@@ -107,6 +113,12 @@ tunables! {
         "Innocent connections that automatic rules may be expected to refuse within ten minutes; beyond it no further rule is made.";
     heavy_source_ttl_s = 300, 5..=86400, "seconds",
         "Life of a rule against a source over its tier's limits.";
+    token_bytes = 200, 1..=100000, "bytes per token",
+        "Bytes of an answer that make a token, for estimates of what was taken: about 200 where tokens are streamed one by one, about 5 where answers come whole.";
+    answer_tokens = 500, 1..=1000000, "tokens per answer",
+        "Tokens of an answer, for the same estimates where the bytes of answers are not counted.";
+    token_price = 1500, 0..=10000000, "hundredths of the currency per million tokens",
+        "What a million tokens are worth, for the cost of a campaign.";
     events_per_s = 100000, 100..=10000000, "records per second and CPU",
         "Connection records that each CPU may send to the daemon; beyond it a fair sample is sent and the rest counted as shed.";
     sources_max = 200000, 1000..=2000000, "sources",

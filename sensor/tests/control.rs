@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use sensor::control::client::{CallError, call};
-use sensor::control::protocol::{Answer, BulkDone, Deed, Request, SortKey, VERSION};
+use sensor::control::protocol::{Answer, BulkDone, Deed, Request, SortKey, VERSION, Verdict};
 use sensor::control::route::ROUTES;
 use sensor::control::server;
 use stub::Stub;
@@ -36,6 +36,10 @@ fn every_request_arrives_as_it_was_sent_and_its_answer_comes_back() {
         Request::Rules { kind: Some("deny".to_owned()), limit: 7, offset: 20 },
         Request::Explain { subject: "2001:db8::/48".to_owned() },
         Request::Explain { subject: "7".to_owned() },
+        Request::Report { id: 7, unmasked: false },
+        Request::Report { id: 7, unmasked: true },
+        Request::Judge { id: 7, verdict: Verdict::Confirm, note: note.clone() },
+        Request::Judge { id: 7, verdict: Verdict::Dismiss, note: String::new() },
         Request::Allow { prefix: prefix(), note, ttl_s: Some(60) },
         Request::Allow { prefix: prefix(), note: String::new(), ttl_s: None },
         Request::Disallow { prefix: prefix() },

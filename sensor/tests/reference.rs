@@ -137,10 +137,17 @@ fn cli() {
     );
     let _ = write!(body, "\n## sensor\n\n```text\n{}\n```\n", whole.render_long_help().to_string().trim_end());
     let verbs = whole.get_subcommands_mut().filter(|verb| verb.get_name() != "help");
-    for verb in verbs {
+    let mut describe = |name: &str, verb: &mut clap::Command| {
         let help = verb.render_long_help().to_string();
         let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        let _ = write!(body, "\n## sensor {}\n\n```text\n{}\n```\n", verb.get_name(), help.trim_end());
+        let _ = write!(body, "\n## sensor {name}\n\n```text\n{}\n```\n", help.trim_end());
+    };
+    for verb in verbs {
+        let name = verb.get_name().to_owned();
+        describe(&name, verb);
+        for part in verb.get_subcommands_mut().filter(|part| part.get_name() != "help") {
+            describe(&format!("{name} {}", part.get_name()), part);
+        }
     }
     body.push_str(
         "\n## Routes of the control socket\n\nHTTP/1 with JSON. Parameters of a `GET` stand in the query, fields of a \

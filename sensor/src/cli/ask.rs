@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 
-use super::command::{AllowFlags, BlockFlags, Cli, Output, SourcesFlags, UnblockFlags, Verb};
+use super::command::{
+    AllowFlags, BlockFlags, CampaignVerb, Cli, JudgeFlags, Output, ReportFormat, SourcesFlags, UnblockFlags, Verb,
+};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
 use crate::control::bulk::MOST_BYTES;
 use crate::control::client::{self, CallError};
-use crate::control::protocol::{Answer, Bulk, Deed, Refusal, Request, Versioned};
+use crate::control::protocol::{Answer, Bulk, Deed, Refusal, Request, Verdict, Versioned};
 use crate::control::route::MOST_RULES;
 use crate::control::validate;
 use crate::exit::{Code, Failure};
@@ -46,6 +48,7 @@ pub fn task(cli: Cli) -> Task {
         Verb::Status { output } => (Request::Status, output),
         Verb::Sources(SourcesFlags { limit, sort, tier, output }) => (Request::Sources { limit, sort, tier }, output),
         Verb::Campaigns { all, output } => (Request::Campaigns { all }, output),
+        Verb::Campaign { verb } => return campaign(verb),
         Verb::Rules { kind, all: true, output, .. } => return Task::AllRules(kind, output),
         Verb::Rules { kind, limit, all: false, output } => (Request::Rules { kind, limit, offset: 0 }, output),
         Verb::Explain { subject, output } => (Request::Explain { subject }, output),
@@ -61,6 +64,18 @@ pub fn task(cli: Cli) -> Task {
         Verb::Reload => (Request::Reload, plain),
     };
     Task::Ask(request, output)
+}
+
+fn campaign(verb: CampaignVerb) -> Task {
+    let judge = |verdict, JudgeFlags { id, note, output }| Task::Ask(Request::Judge { id, verdict, note }, output);
+    match verb {
+        CampaignVerb::Export { id, format, unmasked, json } => {
+            let json = json || format == ReportFormat::Json;
+            Task::Ask(Request::Report { id, unmasked }, Output { json })
+        }
+        CampaignVerb::Confirm(flags) => judge(Verdict::Confirm, flags),
+        CampaignVerb::Dismiss(flags) => judge(Verdict::Dismiss, flags),
+    }
 }
 
 fn allow(flags: AllowFlags) -> Task {

@@ -62,6 +62,14 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Hand a campaign on, or say what it was
+    #[command(
+        after_help = "Example:\n  sensor campaign export 7 > campaign-7.md\n  sensor campaign dismiss 7 --note 'our new partner'"
+    )]
+    Campaign {
+        #[command(subcommand)]
+        verb: CampaignVerb,
+    },
     /// Rules in the kernel, with their hits and expiry
     #[command(after_help = "Example:\n  sensor rules --kind deny")]
     Rules {
@@ -128,6 +136,52 @@ pub enum Verb {
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  sensor completions bash > /etc/bash_completion.d/sensor")]
     Completions { shell: Shell },
+}
+
+/// What can be done with one campaign.
+#[derive(Debug, Subcommand)]
+pub enum CampaignVerb {
+    /// Print a report that stands for itself, for abuse desks and counsel; addresses are cut to networks
+    #[command(after_help = "Example:\n  sensor campaign export 7 --format json --unmasked > campaign-7.json")]
+    Export {
+        /// Number of the campaign
+        id: u64,
+        /// Markdown with plots, or JSON
+        #[arg(long, value_enum, default_value_t)]
+        format: ReportFormat,
+        /// With the addresses of its sources
+        #[arg(long)]
+        unmasked: bool,
+        /// The same as `--format json`
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+    },
+    /// Say that it was an attack: nothing of it is ever learned as normal
+    #[command(after_help = "Example:\n  sensor campaign confirm 7 --note 'matches the abuse report of Monday'")]
+    Confirm(JudgeFlags),
+    /// Say that it was ordinary traffic: its rules go, and it is normal from now on
+    #[command(after_help = "Example:\n  sensor campaign dismiss 7 --note 'our new partner'")]
+    Dismiss(JudgeFlags),
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    #[default]
+    Md,
+    Json,
+}
+
+/// Flags of `sensor campaign confirm` and `dismiss`.
+#[derive(Debug, Args)]
+pub struct JudgeFlags {
+    /// Number of the campaign
+    pub id: u64,
+    /// Why, for those who read its history later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub note: String,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Form of an answer.
@@ -272,6 +326,10 @@ mod tests {
         for verb in whole.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Example:\n  sensor "), "no example in:\n{help}");
+            for part in verb.get_subcommands_mut().filter(|part| part.get_name() != "help") {
+                let help = part.render_long_help().to_string();
+                assert!(help.contains("Example:\n  sensor "), "no example in:\n{help}");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The control plane: a Unix socket that speaks HTTP/1 and JSON.
 
 pub mod bulk;
+mod campaign;
 pub mod client;
 pub mod listen;
 pub mod protocol;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use sensor_common::counter::{Counter, Group};
 use serde::{Deserialize, Serialize};
 
+pub use super::campaign::{Campaign, Damage, Member, Moment, Proposal, Report, Verdict};
+
 /// Version of the answers' shape: the `/v1` of every route and the `"version"` of every answer. Fields may be added
 /// within a version; one that changes its meaning or goes away raises it.
 pub const VERSION: u32 = 1;
@@ -43,6 +45,18 @@ pub enum Request {
     /// An address, a prefix or a campaign's number.
     Explain {
         subject: String,
+    },
+    /// Everything about a campaign, to be handed on.
+    Report {
+        id: u64,
+        /// With the addresses of its sources.
+        unmasked: bool,
+    },
+    /// What the operator says about a campaign.
+    Judge {
+        id: u64,
+        verdict: Verdict,
+        note: String,
     },
     Allow {
         prefix: String,
@@ -160,6 +174,7 @@ pub enum Answer {
     // The order matters when answers are read: a variant must come before those whose fields are a part of its own.
     Status(Box<Status>),
     Explain(Box<Explanation>),
+    Report(Box<Report>),
     Sources { sources: Vec<Source>, total: usize },
     Campaigns { campaigns: Vec<Campaign> },
     Rules { rules: Vec<Rule>, total: usize },
@@ -288,43 +303,6 @@ pub struct Source {
     pub requests_1m: u64,
     pub requests_10m: u64,
     pub requests_1d: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Campaign {
-    pub id: u64,
-    /// `open` or `closed`.
-    pub state: String,
-    /// Which detector raised it.
-    pub detector: String,
-    pub service: u16,
-    pub protocol: String,
-    /// Seeded: comparable only within one installation.
-    pub fingerprint: String,
-    /// When the traffic began that raised it.
-    pub onset_unix_s: u64,
-    pub opened_at_unix_s: u64,
-    pub closed_at_unix_s: Option<u64>,
-    /// Evidence at the alarm, nats.
-    pub score: f64,
-    /// Networks first seen since the onset.
-    pub first_seen_networks: u64,
-    /// Of these, the relayed ones.
-    pub relayed_networks: u64,
-    /// Share of relayed ones that is normal for this cohort.
-    pub expected_share: f64,
-    /// Estimated share of attack among what the class rule matches.
-    pub attack_share: f64,
-    /// Innocent connections per million accepted ones that the rule is expected to refuse.
-    pub expected_innocent_ppm: f64,
-    pub connections: u64,
-    pub refused: u64,
-    /// Why it was raised, in words and numbers.
-    pub why: String,
-    /// What was done, in order.
-    pub actions: Vec<String>,
-    /// Some member networks, host part masked.
-    pub sample_networks: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Request, SortKey};
+use super::protocol::{Request, SortKey, Verdict};
 
 /// Sources that `/v1/sources` answers with unless a limit is given.
 pub const DEFAULT_SOURCES: usize = 20;
@@ -41,6 +41,13 @@ pub const ROUTES: &[Route] = &[
         "Rules in force: `allow`, `deny` or `class`; `offset` leaves out the first.",
     ),
     route("GET", "/v1/explain", "subject", "What is decided about an address, a prefix or a campaign."),
+    route(
+        "GET",
+        "/v1/report",
+        "id [unmasked]",
+        "Everything about a campaign; addresses are cut to networks unless told.",
+    ),
+    route("POST", "/v1/judge", "id verdict [note]", "`confirm` a campaign as an attack, or `dismiss` it as ordinary."),
     route("GET", "/v1/tunables", "[name]", "Tunables in force."),
     route("POST", "/v1/allow", "prefix [note] [ttl_s]", "Never refuse a prefix."),
     route("POST", "/v1/disallow", "prefix", "Take an allow back."),
@@ -95,6 +102,23 @@ pub(super) struct RulesQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainQuery {
     pub(super) subject: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportQuery {
+    pub(super) id: u64,
+    #[serde(default)]
+    pub(super) unmasked: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JudgeBody {
+    pub(super) id: u64,
+    pub(super) verdict: Verdict,
+    #[serde(default)]
+    pub(super) note: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,6 +196,8 @@ pub(super) fn call(request: &Request) -> Call {
         Request::Campaigns { all } => get("campaigns", &CampaignsQuery { all }),
         Request::Rules { kind, limit, offset } => get("rules", &RulesQuery { kind, limit, offset }),
         Request::Explain { subject } => get("explain", &ExplainQuery { subject }),
+        Request::Report { id, unmasked } => get("report", &ReportQuery { id, unmasked }),
+        Request::Judge { id, verdict, note } => post("judge", &JudgeBody { id, verdict, note }),
         Request::Get { name } => get("tunables", &TunablesQuery { name }),
         Request::Allow { prefix, note, ttl_s } => post("allow", &AllowBody { prefix, note, ttl_s }),
         Request::Disallow { prefix } => post("disallow", &PrefixBody { prefix }),

@@ -139,6 +139,8 @@ fn router(daemon: mpsc::Sender<Call>) -> Router {
         .route("/v1/campaigns", get(campaigns))
         .route("/v1/rules", get(rules))
         .route("/v1/explain", get(explain))
+        .route("/v1/report", get(report))
+        .route("/v1/judge", post(judge))
         .route("/v1/tunables", get(tunables))
         .route("/v1/allow", post(allow))
         .route("/v1/disallow", post(disallow))
@@ -181,6 +183,15 @@ async fn rules(State(daemon): State<Daemon>, query: Asked<route::RulesQuery>) ->
 
 async fn explain(State(daemon): State<Daemon>, query: Asked<route::ExplainQuery>) -> Response {
     ask(daemon, asked(query).map(|q| Request::Explain { subject: q.subject })).await
+}
+
+async fn report(State(daemon): State<Daemon>, query: Asked<route::ReportQuery>) -> Response {
+    ask(daemon, asked(query).map(|q| Request::Report { id: q.id, unmasked: q.unmasked })).await
+}
+
+async fn judge(State(daemon): State<Daemon>, body: Sent) -> Response {
+    let request = sent(body).map(|b: route::JudgeBody| Request::Judge { id: b.id, verdict: b.verdict, note: b.note });
+    ask(daemon, request).await
 }
 
 async fn tunables(State(daemon): State<Daemon>, query: Asked<route::TunablesQuery>) -> Response {

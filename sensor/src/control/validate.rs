@@ -42,6 +42,7 @@ pub fn request(request: Request) -> Result<Request, Refusal> {
             note: text("note", note)?,
             ttl_s: ttl_s.map(ttl).transpose()?,
         },
+        Request::Judge { id, verdict, note } => Request::Judge { id, verdict, note: text("note", note)? },
         Request::Disallow { prefix } => Request::Disallow { prefix: canonical(&prefix)? },
         Request::Block { prefix, reason, ttl_s, force } => {
             Request::Block { prefix: canonical(&prefix)?, reason: text("reason", reason)?, ttl_s: ttl(ttl_s)?, force }
@@ -59,6 +60,7 @@ pub fn request(request: Request) -> Result<Request, Refusal> {
         }
         kept @ (Request::Status
         | Request::Campaigns { .. }
+        | Request::Report { .. }
         | Request::Rules { .. }
         | Request::Get { name: None }
         | Request::Reload) => kept,

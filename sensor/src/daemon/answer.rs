@@ -37,6 +37,8 @@ impl<K: Kernel> Daemon<K> {
             Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
             Request::Rules { kind, limit, offset } => Ok(self.rules(kind.as_deref(), limit, offset, now)),
             Request::Explain { subject } => self.explain(&subject, now),
+            Request::Report { id, unmasked } => self.report(id, unmasked, now),
+            Request::Judge { id, verdict, note } => self.judge(id, verdict, &note, now),
             Request::Get { name } => tunables(&self.config.tunables, name.as_deref()),
             Request::Allow { prefix, note, ttl_s } => self.allow(&prefix, note, ttl_s, now),
             Request::Disallow { prefix } => self.disallow(&prefix, now),
@@ -130,8 +132,7 @@ impl<K: Kernel> Daemon<K> {
 
     fn explain_campaign(&self, id: u64, now: Time) -> Result<Answer, Refusal> {
         let (Some(lines), Some(campaign)) = (self.engine.explain_campaign(id), self.engine.campaign(id)) else {
-            let hint = "`sensor campaigns --all` lists those there are";
-            return Err(Refusal::new("not_found", format!("there is no campaign {id}"), hint));
+            return Err(super::campaign::unknown(id));
         };
         let own = self.desired().filter(|(_, rule)| rule.campaign == Some(id));
         let rules: Vec<_> = own.map(|(subject, rule)| self.rule_answer(subject, rule, now)).collect();

@@ -8,6 +8,7 @@ pub mod standing;
 
 mod answer;
 mod bulk;
+mod campaign;
 mod change;
 mod enforce;
 mod look;
@@ -73,6 +74,8 @@ pub struct Daemon<K> {
     seed: u64,
     writer: Option<Writer>,
     standing_changed: bool,
+    /// An operator's word on a campaign waits to be stored.
+    judged: bool,
     metrics: Metrics,
     facts: Facts,
 }
@@ -124,6 +127,7 @@ impl<K: Kernel> Daemon<K> {
             seed,
             writer,
             standing_changed: false,
+            judged: false,
             metrics: Metrics::new(),
             facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
         };
@@ -236,7 +240,7 @@ impl<K: Kernel> Daemon<K> {
 
     /// Whether an operator's decision waits to be stored.
     fn is_unsaved(&self) -> bool {
-        self.standing_changed || self.standing.is_unsaved()
+        self.judged || self.standing_changed || self.standing.is_unsaved()
     }
 
     /// Hands what changed to the store's thread, if it is ready for more; the next tick tries again otherwise.
@@ -249,7 +253,7 @@ impl<K: Kernel> Daemon<K> {
         };
         let everything = writer.wants() == Wants::Everything;
         let standing = (self.is_unsaved() || everything).then(|| self.standing.changes(everything));
-        self.standing_changed = false;
+        (self.standing_changed, self.judged) = (false, false);
         let seed = standing.is_some().then_some(self.seed);
         writer.put(Batch { state, standing, seed });
     }
@@ -323,6 +327,8 @@ fn totals(completed: &Completed, clock: &Clock) -> SourceTotals {
         source: completed.source(),
         connections: completed.connections,
         requests: completed.requests,
+        // The packet path does not count them yet.
+        answer_bytes: 0,
         first_seen: clock.time(completed.first_seen_ns),
         last_seen: clock.time(completed.last_seen_ns),
     }

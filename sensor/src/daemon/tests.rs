@@ -2,6 +2,7 @@
 //! holds something else.
 
 mod bulk;
+mod campaign;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -8,7 +8,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::decay::{Fading, UNIT};
-use super::fixed::{WHOLE_PPM, scale};
 use super::time::{Span, Time};
 
 /// Share before anything was learned.
@@ -18,8 +17,8 @@ const PRIOR_PPM: u64 = 20_000;
 const PRIOR_WEIGHT: u64 = 50;
 
 /// No cohort is taken to be cleaner, nor dirtier, than this.
-const FLOOR_PPM: u64 = 10_000;
-const CEILING_PPM: u64 = 500_000;
+pub(super) const FLOOR_PPM: u64 = 10_000;
+pub(super) const CEILING_PPM: u64 = 500_000;
 
 /// Samples that wait no longer if the evidence is low: otherwise a share that was always higher than the prior would
 /// never be learned.
@@ -44,10 +43,7 @@ impl Baseline {
     /// The normal share, given that of all cohorts together; parts per million, 1 % to 50 %.
     #[must_use]
     pub fn share_ppm(&self, prior_ppm: u64, now: Time, memory: Span) -> u64 {
-        let (relayed, direct) = self.counts.at(now, memory);
-        let prior = scale(PRIOR_WEIGHT * UNIT, prior_ppm, WHOLE_PPM);
-        let whole = relayed.saturating_add(direct).saturating_add(PRIOR_WEIGHT * UNIT);
-        scale(relayed.saturating_add(prior), WHOLE_PPM, whole).clamp(FLOOR_PPM, CEILING_PPM)
+        self.counts.share_ppm((prior_ppm, PRIOR_WEIGHT), now, memory).clamp(FLOOR_PPM, CEILING_PPM)
     }
 
     /// Networks learned from, at `now`.

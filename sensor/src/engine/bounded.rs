@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 pub struct Bounded<K, V> {
     secret: u64,
     /// Where entries are, by the hash of their key.
-    index: HashTable<Pointer>,
+    index: HashTable<u32>,
     entries: Vec<Entry<K, V>>,
     // Apart from the entries: a change of order needs nothing of them.
     links: Vec<Links>,
@@ -31,22 +31,10 @@ pub struct Bounded<K, V> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(pub(super) u32);
 
-/// A part of the hash, so that other keys' entries are hardly ever looked at, and where the entry is.
-#[derive(Clone, Copy, Debug)]
-struct Pointer {
-    tag: u32,
-    at: u32,
-}
-
 #[derive(Clone, Debug)]
 struct Entry<K, V> {
     key: K,
     value: V,
-}
-
-/// Bits of the hash that the index itself uses least.
-const fn tag(hash: u64) -> u32 {
-    (hash >> 24) as u32
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,15 +94,14 @@ impl<K: Key, V: Default> Bounded<K, V> {
     #[must_use]
     pub fn find(&self, key: &K) -> Option<Place> {
         let hash = key.hash(self.secret);
-        let is_it = |to: &Pointer| to.tag == tag(hash) && self.entries[to.at as usize].key == *key;
-        self.index.find(hash, is_it).map(|to| Place(to.at))
+        self.index.find(hash, |at| self.entries[*at as usize].key == *key).map(|at| Place(*at))
     }
 
-    /// Where an entry most likely is, without a look at the entries; [`Bounded::is_at`] tells.
+    /// Where an entry most likely is, without a look at the entries; [`Bounded::is_at`] tells. The index compares seven
+    /// bits of the hash: one guess in some thirty is wrong.
     #[must_use]
     pub fn guess(&self, key: &K) -> Option<Place> {
-        let hash = key.hash(self.secret);
-        self.index.find(hash, |to| to.tag == tag(hash)).map(|to| Place(to.at))
+        self.index.find(key.hash(self.secret), |_| true).map(|at| Place(*at))
     }
 
     /// Whether an entry is at a place.
@@ -175,15 +162,15 @@ impl<K: Key, V: Default> Bounded<K, V> {
         };
         let (entries, secret) = (&self.entries, self.secret);
         let hash = key.hash(secret);
-        self.index.insert_unique(hash, Pointer { tag: tag(hash), at }, |to| entries[to.at as usize].key.hash(secret));
+        self.index.insert_unique(hash, at, |at| entries[*at as usize].key.hash(secret));
         self.link(at);
         &mut self.entries[at as usize].value
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let (entries, hash) = (&self.entries, key.hash(self.secret));
-        let found = self.index.find_entry(hash, |to| to.tag == tag(hash) && entries[to.at as usize].key == *key);
-        let (Pointer { at, .. }, _) = found.ok()?.remove();
+        let found = self.index.find_entry(hash, |at| entries[*at as usize].key == *key);
+        let (at, _) = found.ok()?.remove();
         self.unlink(at);
         self.free.push(at);
         Some(std::mem::take(&mut self.entries[at as usize].value))

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Baseline;
 use super::bounded::Bounded;
 use super::decay::Fading;
+use super::detect::range::Filling;
 use super::fixed::{NAT, WHOLE_PPM};
+use super::spread::Spread;
 use super::state::Changed;
 use super::time::{Span, Time};
+use super::volume::Volume;
 
 /// Memory of the counts that the attack share is estimated from.
 pub const RECENT: Span = Span::seconds(1_200);
@@ -173,6 +176,13 @@ pub struct Cohort {
     /// For a whole service: what was normal for its mix of clients lately, parts per million.
     pub mixture_ppm: u64,
     pub last_sample: Time,
+    pub first_seen: Time,
+    /// The operator said that it is normal.
+    pub accepted: bool,
+    pub filling: Filling,
+    pub volume: Volume,
+    #[serde(skip)]
+    pub spread: Spread,
     /// The open campaign, if there is one.
     pub campaign: Option<u64>,
     #[serde(skip)]

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fixed::{WHOLE_PPM, scale};
 use super::time::{Span, Time};
 
 /// Fractional bits of a count.
@@ -73,6 +74,15 @@ impl Fading {
         // The product is below 2^96, its upper part fits again.
         let fade = |count: u64| u64::try_from((u128::from(count) * factor + (1 << 31)) >> 32).unwrap_or(u64::MAX);
         (fade(self.relayed), fade(self.direct))
+    }
+
+    /// The share of the first count in both at `now`, parts per million, beside a prior share that is worth so many.
+    #[must_use]
+    pub fn share_ppm(&self, (prior_ppm, weight): (u64, u64), now: Time, memory: Span) -> u64 {
+        let (first, second) = self.at(now, memory);
+        let prior = scale(weight * UNIT, prior_ppm, WHOLE_PPM);
+        let whole = first.saturating_add(second).saturating_add(weight * UNIT);
+        scale(first.saturating_add(prior), WHOLE_PPM, whole)
     }
 
     /// Stored counts, held to what is possible: none from the future.

@@ -13,7 +13,7 @@ use super::decay::UNIT;
 use super::fixed::{WHOLE_PPM, scale, share_ppm};
 
 /// Fewer accepted connections than this count as this many: a share of next to nothing says nothing.
-const ACCEPTED_MIN: u64 = 100;
+pub(super) const ACCEPTED_MIN: u64 = 100;
 
 /// A rule in force is withdrawn only when the attack share is this far below what a new rule needs.
 const SLACK_PPM: u64 = 50_000;

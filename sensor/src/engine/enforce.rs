@@ -5,7 +5,7 @@
 
 use sensor_common::address::Prefix;
 
-use super::campaign::{Campaign, Stance};
+use super::campaign::{Campaign, Stance, Verdict};
 use super::cohort::RECENT;
 use super::decay::UNIT;
 use super::decide::{Guard, Hold, Weight};
@@ -34,7 +34,8 @@ impl Engine {
                 self.close_campaign(&mut campaign, now, notices);
             } else {
                 self.weigh(&mut campaign, accepted, now);
-                if now.since(campaign.last_clear) >= MIXED_MAX {
+                let is_open_to_doubt = campaign.verdict != Some(Verdict::Confirmed);
+                if is_open_to_doubt && now.since(campaign.last_clear) >= MIXED_MAX {
                     self.take_as_normal(&mut campaign, now, notices);
                     self.campaigns.insert(id, campaign);
                     continue;
@@ -70,6 +71,7 @@ impl Engine {
         campaign.normal_ppm = self.normal_ppm(&campaign.cohort, now);
         let recent = self.cohorts.get(&campaign.cohort).map_or((0, 0), |c| c.recent.at(now, RECENT));
         let (own_relayed, own_direct) = campaign.own(now);
+        campaign.accepted = accepted;
         campaign.weight = Weight::new(campaign.normal_ppm, recent, own_direct, accepted);
         if campaign.resumes.is_some() {
             // Its own networks are not all first seen lately, so its connections must look like attack too.
@@ -94,7 +96,7 @@ impl Engine {
         self.guard(budget_ppm).hold(&campaign.weight)
     }
 
-    fn close_campaign(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
+    pub(super) fn close_campaign(&mut self, campaign: &mut Campaign, now: Time, notices: &mut Vec<Notice>) {
         campaign.close(now);
         campaign.note(now, "closed");
         self.open.remove(&campaign.id);
@@ -119,6 +121,7 @@ impl Engine {
         let counts = [campaign.relayed, campaign.direct].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         if let Some(cohort) = self.cohorts.change(&campaign.cohort) {
             cohort.baseline.add(counts.into(), now, memory);
+            cohort.accepted |= !campaign.finding.is_empty();
         }
         let share = share_ppm(campaign.relayed, campaign.relayed.saturating_add(campaign.direct));
         let text = format!(

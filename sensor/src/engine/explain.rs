@@ -33,34 +33,6 @@ impl Engine {
         account
     }
 
-    /// A campaign's history, in sentences.
-    #[must_use]
-    pub fn explain_campaign(&self, id: u64) -> Option<Vec<String>> {
-        let campaign = self.campaigns.get(&id)?;
-        let mut lines = vec![campaign.why()];
-        lines.push(format!(
-            "An estimated {} of what its class rule would refuse is attack; {} innocent connections expected in ten \
-             minutes.",
-            words::percent(campaign.weight.attack_share_ppm),
-            words::millionths(campaign.weight.innocents_millionths),
-        ));
-        lines.extend(campaign.deeds.iter().cloned());
-        if campaign.denied > 0 {
-            lines.push(format!("{} refused by address so far.", words::count(campaign.denied, "source")));
-        }
-        lines.extend(campaign.trail.iter().map(|point| {
-            format!(
-                "{} evidence {}, {} relayed and {} direct networks, {} refused",
-                words::clock(point.at),
-                words::nats(point.score),
-                point.relayed,
-                point.direct,
-                words::count(point.refused, "connection"),
-            )
-        }));
-        Some(lines)
-    }
-
     fn explain_rule(&self, source: &Address, now: Time, account: &mut Account) {
         let subject = Subject::Deny(source_prefix(source));
         if let Some(rule) = self.ledger.get(&subject) {

@@ -12,21 +12,32 @@ pub mod decay;
 pub mod decide;
 mod deny;
 pub mod detect;
+pub mod distinct;
+mod dossier;
 mod enforce;
+pub mod evidence;
 mod explain;
 pub mod fixed;
+pub mod harm;
 pub mod keyed;
 pub mod ledger;
 pub mod network;
 pub mod plan;
+pub mod proposal;
+pub mod range;
 pub mod record;
+pub mod season;
 pub mod source;
+pub mod spread;
 pub mod state;
 mod step;
+mod surge;
 pub mod tally;
 pub mod tier;
 pub mod time;
+mod verdict;
 mod view;
+pub mod volume;
 pub mod window;
 mod words;
 
@@ -39,20 +50,26 @@ use self::baseline::Baseline;
 use self::bounded::Bounded;
 use self::campaign::{Campaign, Sight};
 use self::cohort::{CohortKey, Cohorts, Sample};
+use self::decay::Fading;
+use self::evidence::{Evidence, Seen};
 use self::ledger::Ledger;
 use self::network::Networks;
 use self::plan::{Rules, Subject};
+use self::range::RangeTable;
 use self::record::ConnectionRecord;
+use self::season::Season;
 use self::source::Sources;
 use self::state::Changed;
 use self::tally::Tallies;
 use self::tier::Tiers;
 use self::time::{Span, Time};
+use self::volume::Volume;
 use self::window::Window;
 use crate::tunable::Tunables;
 
 pub use self::deny::Offence;
 pub use self::explain::Account;
+pub use self::verdict::VerdictError;
 pub use self::view::Counts;
 
 /// A record's time is taken to lie within this of the last tick: nothing the kernel says may move time itself.
@@ -73,11 +90,24 @@ pub struct Engine {
     cohorts: Cohorts,
     /// What is normal for all cohorts together.
     overall: Baseline,
+    season: Season,
+    /// Of the hour at the last tick.
+    hour_odds_ppm: u64,
+    /// Clients that somebody new came to, and those whose networks filled, since the last tick.
+    spreading: BTreeSet<CohortKey>,
+    filled: Vec<(CohortKey, Time)>,
+    ranges: RangeTable,
+    /// Networks that came to a client: established ones, and others.
+    joins: Fading,
+    /// Connections of all clients.
+    volume: Volume,
     campaigns: BTreeMap<u64, Campaign>,
     open: BTreeSet<u64>,
     next_campaign: u64,
     changed_campaigns: Changed<u64>,
     ledger: Ledger,
+    /// What is to be told to other hosts; `None`: nobody asks.
+    shared: Option<Evidence>,
     offences: Bounded<Address, Offence>,
     changed_offences: Changed<Address>,
     /// Refused sources that showed a direct connection since.
@@ -87,6 +117,9 @@ pub struct Engine {
     last_record: Option<Time>,
     /// Calm traffic learned from.
     calm: Span,
+    /// When that was enough.
+    learned_at: Option<Time>,
+    secret: u64,
     /// Completed handshakes, and those that class rules matched, in the last ten minutes.
     completed: Window,
     matched: Window,
@@ -102,7 +135,8 @@ impl Engine {
         Self::keyed(tunables, tiers, 0)
     }
 
-    /// The same, with a secret that keeps clients from choosing where they stand in its tables. It changes no plan.
+    /// The same, with a secret that keeps clients from choosing where they stand in its tables. Which networks
+    /// stand for a client that has more of them than are kept depends on it, nothing else.
     #[must_use]
     pub fn keyed(tunables: &Tunables, tiers: Tiers, secret: u64) -> Self {
         let sources = cap(tunables.sources_max);
@@ -114,17 +148,27 @@ impl Engine {
             tallies: Tallies::with_room(sources, secret),
             cohorts: Cohorts::with_room(cap(tunables.cohorts_max), secret),
             overall: Baseline::default(),
+            season: Season::default(),
+            hour_odds_ppm: season::EVEN,
+            spreading: BTreeSet::new(),
+            filled: Vec::new(),
+            ranges: RangeTable::keyed(secret),
+            joins: Fading::default(),
+            volume: Volume::default(),
             campaigns: BTreeMap::new(),
             open: BTreeSet::new(),
             next_campaign: 1,
             changed_campaigns: Changed::default(),
             ledger: Ledger::default(),
+            shared: None,
             offences: Bounded::default(),
             changed_offences: Changed::keyed(secret),
             cleared: BTreeSet::new(),
             now: None,
             last_record: None,
             calm: Span(0),
+            learned_at: None,
+            secret,
             completed: Window::default(),
             matched: Window::default(),
             total_connections: None,
@@ -165,7 +209,16 @@ impl Engine {
         if allowed {
             return;
         }
-        let campaign = self.enter_cohort(key, record.protocol);
+        let campaign = self.enter_cohort(key, record.protocol, at);
+        self.enter_spread(key, source, &sight, (sample.map(|(_, relayed)| relayed), at));
+        if self.shared.is_some() {
+            let gap_us = sample.filter(|_| sight.counts && !sight.returned);
+            let established = self.is_established(sight.first_seen, at);
+            let seen = Seen { source, gap_us, established, at };
+            if let Some(shared) = &mut self.shared {
+                shared.note(key, record.protocol, &seen);
+            }
+        }
         // While a campaign is open its own networks are followed by the campaign.
         if let (Some((gap_us, relayed)), true) = (sample, sight.counts && !(sight.returned && campaign.is_some())) {
             let (gap_us, returned) = (relayed.then_some(gap_us), sight.returned);
@@ -181,6 +234,9 @@ impl Engine {
             if is_own && relayed == Some(true) {
                 self.networks.suspect(&network, true);
             }
+            if is_own && campaign.claims(relayed) {
+                self.sources.claim(source, campaign.id, at);
+            }
         }
         if sample.is_some_and(|(_, relayed)| !relayed) {
             self.networks.suspect(&network, false);
@@ -192,8 +248,11 @@ impl Engine {
     }
 
     /// Counts a connection of a cohort. Gives the open campaign that it belongs to: the cohort's, or its service's.
-    fn enter_cohort(&mut self, key: CohortKey, protocol: u8) -> Option<u64> {
+    fn enter_cohort(&mut self, key: CohortKey, protocol: u8, at: Time) -> Option<u64> {
         let cohort = self.cohorts.enter(key, cap(self.tunables.cohorts_max));
+        if cohort.connections == 0 {
+            cohort.first_seen = at;
+        }
         cohort.connections = cohort.connections.saturating_add(1);
         cohort.protocol = protocol;
         let own = cohort.campaign;
@@ -241,7 +300,8 @@ pub fn bytes_at_most(tunables: &Tunables) -> u64 {
     let tables = [
         (tunables.sources_max, source::BYTES + tally::BYTES),
         (tunables.networks_max, network::BYTES),
-        (tunables.cohorts_max, cohort::BYTES),
+        (tunables.cohorts_max, cohort::BYTES + spread::BYTES),
+        (range::RANGES_MAX as u64, range::BYTES),
     ];
     tables.iter().map(|(entries, bytes)| entries.saturating_mul(*bytes as u64)).fold(0, u64::saturating_add)
 }

@@ -31,6 +31,8 @@ pub struct SourceTotals {
     pub source: Address,
     pub connections: u64,
     pub requests: u64,
+    /// Bytes of answers that the source has acknowledged; stays 0 where nobody counts them.
+    pub answer_bytes: u64,
     /// When the kernel began to count it.
     pub first_seen: Time,
     pub last_seen: Time,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::{Bounded, Place};
 use super::detect::Detector;
 use super::detect::source::{Exceeded, Heavy};
+use super::harm::{Ownership, Taken};
 use super::record::{Snapshot, SourceTotals};
 use super::state::{Changed, Rows, split};
 use super::tier::Tiers;
@@ -35,21 +36,24 @@ const RECENT_GRAIN: Span = Span::seconds(60);
 pub(super) const BYTES: usize = Bounded::<Address, Source>::ENTRY_BYTES;
 
 // What the documentation of the type says.
-const _: () = assert!(size_of::<Source>() == 248 && BYTES == 248 + 16 + 28);
+const _: () = assert!(size_of::<Source>() == 256 && BYTES == 256 + 16 + 28);
 
-/// One source: 248 bytes, and 44 of key, links and index at most. Its tally ([`super::tally::Tally`]) takes more.
+/// One source: 256 bytes, and 44 of key, links and index at most. Its tally ([`super::tally::Tally`]) takes more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
     /// Totals at the last tick.
     total_connections: u64,
     total_requests: u64,
+    total_answer_bytes: u64,
     /// When the kernel began to count.
     first_seen: Time,
     pub last_seen: Time,
     pub connections: Windows,
     pub requests: Windows,
     stored: Time,
+    /// The campaign that counts it as its own; 0: none.
+    campaign: u32,
     /// When it last became the most recent one, Unix seconds.
     #[serde(skip)]
     recent_s: u32,
@@ -79,6 +83,7 @@ pub struct Sources {
     previous: Option<Time>,
     /// Counts the snapshots, from 1.
     updates: u32,
+    pub(super) ownership: Ownership,
     evicted: u64,
 }
 
@@ -167,9 +172,13 @@ impl Sources {
     fn count(&mut self, tick: &Tick, totals: &SourceTotals, place: Option<Place>) -> Option<&mut Source> {
         let Some(place) = place else {
             let (told, recent_s) = (tick.number, seconds(tick.now));
-            let mut fresh = Source { told, recent_s, unsaved: true, ..Source::default() };
+            let campaign = self.ownership.met(&totals.source);
+            let mut fresh = Source { told, recent_s, campaign, unsaved: true, ..Source::default() };
             // Met before the last tick: forgotten here since, or not yet known after a start. Its past has no date.
             let is_new = tick.previous.is_some_and(|at| totals.first_seen >= at - OVERLAP);
+            if is_new {
+                self.ownership.take(campaign, Taken { answers: totals.requests, bytes: totals.answer_bytes });
+            }
             fresh.enter(tick.moment, totals, if is_new { (totals.connections, totals.requests) } else { (0, 0) });
             self.changed.note_first(totals.source);
             let entered = self.table.insert(totals.source, fresh);
@@ -187,8 +196,13 @@ impl Sources {
         } else {
             (since(totals.connections, known.total_connections), since(totals.requests, known.total_requests))
         };
-        if totals.last_seen == known.last_seen && connections == 0 && requests == 0 && !anew {
+        let is_same = totals.last_seen == known.last_seen && totals.answer_bytes == known.total_answer_bytes;
+        if is_same && connections == 0 && requests == 0 && !anew {
             return None;
+        }
+        let bytes = if tick.previous.is_none() { 0 } else { since(totals.answer_bytes, known.total_answer_bytes) };
+        if requests > 0 || bytes > 0 {
+            self.ownership.take(known.campaign, Taken { answers: requests, bytes });
         }
         known.enter(tick.moment, totals, (connections, requests));
         if !known.unsaved && tick.now.since(known.stored) >= STORE_GRAIN {
@@ -202,6 +216,15 @@ impl Sources {
         }
         let known = if is_recent { self.table.at(place) } else { self.table.touch_at(place) };
         (connections > 0 || requests > 0).then_some(known)
+    }
+
+    /// Notes that a source belongs to a campaign: what it takes from now on is that campaign's.
+    pub(super) fn claim(&mut self, source: Address, campaign: u64, at: Time) {
+        let campaign = u32::try_from(campaign).unwrap_or(0);
+        match self.table.get_mut(&source) {
+            Some(known) => known.campaign = campaign,
+            None => self.ownership.expect(source, campaign, at),
+        }
     }
 
     /// Rows that changed since they were last taken; the rest comes with the next calls.
@@ -264,6 +287,7 @@ impl Source {
     fn enter(&mut self, now: Moment, totals: &SourceTotals, (connections, requests): (u64, u64)) {
         self.total_connections = totals.connections;
         self.total_requests = totals.requests;
+        self.total_answer_bytes = totals.answer_bytes;
         self.first_seen = totals.first_seen;
         self.last_seen = totals.last_seen;
         self.connections.add(now, connections);

@@ -13,12 +13,15 @@ use super::baseline::Baseline;
 use super::bounded::Bounded;
 use super::campaign::Campaign;
 use super::cohort::{Cohort, CohortKey};
+use super::decay::Fading;
 use super::deny::Offence;
 use super::keyed::Key;
 use super::network::Network;
 use super::plan::{Origin, Rule, Subject};
+use super::season::Season;
 use super::source::Source;
 use super::time::{Span, Time};
+use super::volume::Volume;
 use super::window::{Length, Window};
 use super::{END, Engine};
 
@@ -159,6 +162,14 @@ pub struct Meta {
     pub calm: Span,
     /// What is normal for all cohorts together.
     pub overall: Baseline,
+    /// What is normal at each hour of the week.
+    pub season: Season,
+    /// When calm traffic enough was learned.
+    pub learned_at: Option<Time>,
+    /// Networks that came to a client: established ones, and others.
+    pub joins: Fading,
+    /// Connections of all clients.
+    pub volume: Volume,
     pub next_campaign: u64,
     /// Completed handshakes, and those that class rules matched, in the last ten minutes.
     pub completed: Window,
@@ -222,6 +233,10 @@ impl Engine {
         let State { meta, networks, sources, offences, cohorts, campaigns, rules } = state;
         self.calm = meta.calm;
         self.overall = meta.overall.sane(now);
+        self.season = meta.season.sane(now);
+        self.learned_at = meta.learned_at.map(|at| at.min(now));
+        self.joins = meta.joins.sane(now);
+        self.volume = meta.volume;
         self.next_campaign = self.next_campaign.max(meta.next_campaign);
         self.completed = meta.completed.sane(Length::TenMinutes, now);
         self.matched = meta.matched.sane(Length::TenMinutes, now);
@@ -262,6 +277,10 @@ impl Engine {
             saved: self.now.unwrap_or_default(),
             calm: self.calm,
             overall: self.overall,
+            season: self.season.clone(),
+            learned_at: self.learned_at,
+            joins: self.joins,
+            volume: self.volume,
             next_campaign: self.next_campaign,
             completed: self.completed,
             matched: self.matched,

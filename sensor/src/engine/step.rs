@@ -2,12 +2,14 @@
 
 use sensor_common::address::Address;
 
-use super::campaign::Campaign;
-use super::cohort::CohortKey;
+use super::baseline::{CEILING_PPM, FLOOR_PPM};
+use super::campaign::{Campaign, Raised};
+use super::cohort::{Cohort, CohortKey, Excursion};
 use super::detect::Detector;
 use super::detect::rotation::{Risen, Rotation};
 use super::plan::{Notice, Plan, Rules};
 use super::record::Snapshot;
+use super::season;
 use super::time::{Span, Time};
 use super::window::Length;
 use super::{END, Engine, cap};
@@ -31,11 +33,14 @@ impl Engine {
     pub fn step(&mut self, now: Time, snapshot: &Snapshot, standing: &Rules) -> Plan {
         let now = now.min(END).max(self.now.unwrap_or_default());
         let mut notices = Vec::new();
+        self.hour_odds_ppm = self.season.odds_ppm(now);
         self.ledger.respect(standing);
         self.ledger.expire(now);
         self.count_completed(now, snapshot);
         let heavy = self.sources.update(now, snapshot, &self.tiers, cap(self.tunables.sources_max));
+        self.book_taken(now);
         self.detect_rotation(now, &mut notices);
+        self.detect_spread(now, &mut notices);
         self.learn(now);
         self.clear_sources(now, &mut notices);
         self.decide_campaigns(now, &mut notices);
@@ -61,16 +66,19 @@ impl Engine {
         self.completed.sum(Length::TenMinutes, now).saturating_sub(matched)
     }
 
-    fn memory(&self) -> Span {
+    pub(super) fn memory(&self) -> Span {
         Span::seconds(self.tunables.baseline_memory_s)
     }
 
     /// The normal share of relayed first-seen networks of a cohort, parts per million.
     pub(super) fn normal_ppm(&self, key: &CohortKey, now: Time) -> u64 {
         let overall = self.overall.overall_ppm(now, self.memory());
-        self.cohorts
-            .get(key)
-            .map_or(overall, |cohort| cohort.baseline.share_ppm(overall, now, self.memory()).max(cohort.mixture_ppm))
+        let cohort = self.cohorts.get(key);
+        let own = |cohort: &Cohort| {
+            let share_ppm = cohort.baseline.share_ppm(overall, now, self.memory());
+            season::adjust(share_ppm, self.hour_odds_ppm).clamp(FLOOR_PPM, CEILING_PPM).max(cohort.mixture_ppm)
+        };
+        cohort.map_or(overall, own)
     }
 
     /// Tests every cohort that had samples; single clients before their service as a whole.
@@ -103,17 +111,26 @@ impl Engine {
         let risen = rotation.judge(&mut cohort.excursion, (&tick, normal_ppm));
         let (score, relayed) = (cohort.excursion.score, cohort.excursion.relayed);
         if let Some(id) = cohort.campaign {
+            if let Some(Risen { score }) = risen {
+                let finding = rotation.finding(&cohort.excursion, normal_ppm);
+                self.corroborate(id, &Raised { detector: Rotation::NAME, score, finding }, now, notices);
+            }
             if let Some(campaign) = self.campaigns.get_mut(&id) {
                 campaign.extend(&tick, score > rotation.unrest(true), now);
             }
             return;
         }
-        cohort.baseline.wait(tick.relayed, tick.direct);
+        if !tick.returned {
+            // Networks of an earlier campaign are never taken as normal.
+            cohort.baseline.wait(tick.relayed, tick.direct);
+        }
         if let Some(risen) = risen {
             cohort.baseline.forget_waiting();
             // One client that stands for most of it has, or will have, a campaign of its own.
             if !key.is_whole_service() || self.cohorts.most_relayed(key.service) < relayed.div_ceil(2) {
-                self.open_campaign(key, risen, normal_ppm, now, notices);
+                let excursion = self.cohorts.get(&key).map(|cohort| cohort.excursion.clone()).unwrap_or_default();
+                let raised = Raised { detector: Rotation::NAME, score: risen.score, finding: String::new() };
+                self.open_campaign(key, raised, &excursion, now, notices);
             }
             return;
         }
@@ -127,25 +144,35 @@ impl Engine {
         }
         if !key.is_whole_service() {
             self.overall.add(learned, now, memory);
+            self.season.learn(learned, now);
         }
     }
 
-    fn open_campaign(&mut self, key: CohortKey, risen: Risen, normal_ppm: u64, now: Time, notices: &mut Vec<Notice>) {
+    pub(super) fn open_campaign(
+        &mut self,
+        key: CohortKey,
+        raised: Raised,
+        excursion: &Excursion,
+        now: Time,
+        notices: &mut Vec<Notice>,
+    ) {
         let id = self.next_campaign;
+        let normal_ppm = self.normal_ppm(&key, now);
         let Some(cohort) = self.cohorts.change(&key) else { return };
         cohort.campaign = Some(id);
-        let raised = (Rotation::NAME, risen.score);
-        let mut campaign = Campaign::open(id, key, cohort.protocol, raised, &cohort.excursion, now);
+        cohort.baseline.forget_waiting();
+        let mut campaign = Campaign::open(id, key, cohort.protocol, raised, excursion, now);
         campaign.normal_ppm = normal_ppm;
-        let members = cohort.excursion.networks.clone();
-        if cohort.excursion.returned
+        if excursion.returned
             && let Some(earlier) = self.campaigns.values().rev().find(|c| c.cohort == key)
         {
             campaign.resumes = Some(earlier.id);
             campaign.newer_than = campaign.newer_than.min(earlier.newer_than);
         }
-        for octets in members {
-            self.networks.suspect(&Address { octets }, true);
+        if campaign.detector == Rotation::NAME {
+            for octets in &excursion.networks {
+                self.networks.suspect(&Address { octets: *octets }, true);
+            }
         }
         campaign.note(now, "raised");
         notices.push(Notice { kind: "campaign_opened", campaign: Some(id), text: campaign.why() });
@@ -167,6 +194,9 @@ impl Engine {
         let has_traffic = self.last_record.is_some_and(|at| now.since(at) <= SILENCE);
         if self.open.is_empty() && has_traffic {
             self.calm = Span(self.calm.0.saturating_add(now.since(before).min(TICK_MAX).0));
+        }
+        if self.learned_at.is_none() && self.has_learned() {
+            self.learned_at = Some(now);
         }
     }
 

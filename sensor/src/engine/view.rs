@@ -1,12 +1,8 @@
-//! What the engine shows: answers of the control plane. The only place where floats are built.
+//! What the engine shows: answers of the control plane. Here and in [`super::dossier`] alone floats are built.
 
 use sensor_common::address::Address;
-use sensor_common::event::protocol;
 
-use super::campaign::Campaign;
-use super::fixed::{NAT, WHOLE_PPM};
-use super::time::Time;
-use super::{Engine, source_prefix, words};
+use super::{Engine, source_prefix};
 use crate::control::protocol::{self as control, Learning};
 
 /// Sizes and losses, for `status` and metrics.
@@ -16,6 +12,9 @@ pub struct Counts {
     pub sources_evicted: u64,
     pub networks: u64,
     pub networks_evicted: u64,
+    /// New networks followed for how they fill.
+    pub ranges: u64,
+    pub ranges_evicted: u64,
     pub cohorts: u64,
     pub cohorts_evicted: u64,
     /// Records taken in, those that came twice included.
@@ -38,6 +37,8 @@ impl Engine {
             sources_evicted: self.sources.evicted(),
             networks: self.networks.len() as u64,
             networks_evicted: self.networks.evicted(),
+            ranges: self.ranges.len() as u64,
+            ranges_evicted: self.ranges.evicted(),
             cohorts: self.cohorts.len() as u64,
             cohorts_evicted: self.cohorts.evicted(),
             records: self.received,
@@ -58,14 +59,14 @@ impl Engine {
     /// One campaign as the control plane shows it.
     #[must_use]
     pub fn campaign(&self, id: u64) -> Option<control::Campaign> {
-        self.campaigns.get(&id).map(campaign_answer)
+        self.campaigns.get(&id).map(|campaign| self.campaign_answer(campaign))
     }
 
     /// Campaigns as the control plane shows them, newest first; closed ones only if asked for.
     #[must_use]
     pub fn campaign_answers(&self, all: bool) -> Vec<control::Campaign> {
         let shown = self.campaigns.values().rev().filter(|c| all || c.closed.is_none());
-        shown.map(campaign_answer).collect()
+        shown.map(|campaign| self.campaign_answer(campaign)).collect()
     }
 
     /// What the engine knows about the source of an address: its tier and windows. The kernel's totals are left at 0.
@@ -89,43 +90,4 @@ impl Engine {
         }
         answer
     }
-}
-
-fn campaign_answer(campaign: &Campaign) -> control::Campaign {
-    let share = |ppm: u64| ppm as f64 / WHOLE_PPM as f64;
-    let mut actions = campaign.deeds.clone();
-    if campaign.denied > 0 {
-        actions.push(format!("{} refused by address so far", words::count(campaign.denied, "source")));
-    }
-    control::Campaign {
-        id: campaign.id,
-        state: if campaign.closed.is_some() { "closed" } else { "open" }.to_owned(),
-        detector: campaign.detector.clone(),
-        service: campaign.cohort.service,
-        protocol: protocol::name(campaign.protocol).to_owned(),
-        fingerprint: match campaign.cohort.is_whole_service() {
-            true => "any".to_owned(),
-            false => format!("{:016x}", campaign.cohort.fingerprint),
-        },
-        onset_unix_s: campaign.onset.unix_s(),
-        opened_at_unix_s: campaign.opened.unix_s(),
-        closed_at_unix_s: campaign.closed.map(Time::unix_s),
-        score: campaign.score as f64 / NAT as f64,
-        first_seen_networks: campaign.relayed.saturating_add(campaign.direct),
-        relayed_networks: campaign.relayed,
-        expected_share: share(campaign.normal_ppm),
-        attack_share: share(campaign.weight.attack_share_ppm),
-        expected_innocent_ppm: campaign.weight.innocent_ppm as f64,
-        connections: campaign.connections,
-        refused: campaign.refused,
-        why: campaign.why(),
-        actions,
-        sample_networks: campaign.networks.iter().map(|octets| network_words(*octets)).collect(),
-    }
-}
-
-fn network_words(octets: [u8; 16]) -> String {
-    let address = Address { octets };
-    let length = if address.is_v4() { 24 } else { 48 };
-    format!("{}/{length}", address.network())
 }

@@ -60,3 +60,16 @@ pub(super) fn span(span: Span) -> String {
 pub(super) fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
+
+/// `24 networks`, and `64 networks or more` if that is all a sample holds.
+#[must_use]
+pub(super) fn at_least(n: u64, one: &str) -> String {
+    let more = if n >= super::spread::MEMBERS_MAX as u64 { " or more" } else { "" };
+    format!("{}{more}", count(n, one))
+}
+
+/// Thousandths as a number with one decimal: `1.5`.
+#[must_use]
+pub(super) fn thousandths(value: u64) -> String {
+    format!("{}.{}", value / 1_000, value % 1_000 / 100)
+}

@@ -53,7 +53,14 @@ fn record() -> impl Strategy<Value = Input> {
 fn totals() -> impl Strategy<Value = Input> {
     (address(), any::<u64>(), any::<u64>(), time(), time()).prop_map(
         |(source, connections, requests, first_seen, last_seen)| {
-            Input::Totals(SourceTotals { source, connections, requests, first_seen, last_seen })
+            Input::Totals(SourceTotals {
+                source,
+                connections,
+                requests,
+                answer_bytes: requests.rotate_left(9),
+                first_seen,
+                last_seen,
+            })
         },
     )
 }

@@ -95,6 +95,7 @@ impl World {
             source,
             connections: 0,
             requests: 0,
+            answer_bytes: 0,
             first_seen: at,
             last_seen: at,
         });

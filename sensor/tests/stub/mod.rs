@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor::control::protocol::{
-    Answer, Bulk, BulkDone, Campaign, Explanation, Learning, Rates, Refusal, Request, Rule, Source, Status, TableFill,
-    Tunable,
+    Answer, Bulk, BulkDone, Campaign, Explanation, Learning, Member, Moment, Rates, Refusal, Report, Request, Rule,
+    Source, Status, TableFill, Tunable, Verdict,
 };
 use sensor::control::server;
 use sensor::tunable::ROWS;
@@ -79,6 +79,12 @@ pub(crate) fn answer(request: &Request) -> Option<Result<Answer, Refusal>> {
             Err(Refusal::new("not_found", "there is no campaign 404", "`sensor campaigns --all` lists them"))
         }
         Request::Explain { subject } => Ok(Answer::Explain(Box::new(explanation(subject)))),
+        Request::Report { id: 404, .. } | Request::Judge { id: 404, .. } => {
+            Err(Refusal::new("not_found", "there is no campaign 404", "`sensor campaigns --all` lists them"))
+        }
+        Request::Report { unmasked, .. } => Ok(Answer::Report(Box::new(report(*unmasked)))),
+        Request::Judge { id, verdict: Verdict::Confirm, .. } => done(format!("campaign {id} is confirmed")),
+        Request::Judge { id, verdict: Verdict::Dismiss, .. } => done(format!("campaign {id} is dismissed")),
         Request::Get { name } => Ok(Answer::Tunables { tunables: tunables(name.as_deref()) }),
         Request::Block { prefix, force: false, .. } if prefix == "192.0.2.1/32" => {
             Err(Refusal::new("refused", "192.0.2.1 is the default gateway", "`--force` blocks it all the same"))
@@ -172,6 +178,21 @@ fn campaign() -> Campaign {
         actions: vec!["class rule for an hour".to_owned()],
         sample_networks: vec!["203.0.113.0/24".to_owned()],
         ..Campaign::default()
+    }
+}
+
+fn report(unmasked: bool) -> Report {
+    let at = |n: u64| 1_795_356_000 + n * 60;
+    let source = if unmasked { "203.0.113.7/32" } else { "203.0.113.0/24" }.to_owned();
+    Report {
+        generated_at_unix_s: at(10),
+        sensor_version: "9.9.9".to_owned(),
+        masked: !unmasked,
+        campaign: campaign(),
+        lines: vec![campaign().why],
+        history: (0..6).map(|n| Moment { at_unix_s: at(n), score: n as f64, ..Moment::default() }).collect(),
+        members: vec![Member { source, first_seen_unix_s: at(0), relayed: true }],
+        rules: Vec::new(),
     }
 }
 

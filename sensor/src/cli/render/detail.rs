@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::list;
 use super::number::{ago, grouped, percent};
 use crate::cli::style::{Paint, Tone};
-use crate::control::protocol::{BadLine, BulkDone, Campaign, Deed, Explanation};
+use crate::control::protocol::{BadLine, BulkDone, Campaign, Damage, Deed, Explanation};
 
 pub(super) fn campaigns(campaigns: &[Campaign], paint: Paint) -> String {
     if campaigns.is_empty() {
@@ -43,6 +43,22 @@ fn campaign(campaign: &Campaign, paint: Paint) -> String {
         campaign.expected_innocent_ppm
     );
     let _ = writeln!(text, "  why       {}", campaign.why);
+    let Damage { sources, answers, estimated_tokens, estimated_cost, .. } = &campaign.damage;
+    if *answers > 0 {
+        let _ = writeln!(
+            text,
+            "  taken     {} answers by about {} sources: an estimated {} tokens, worth {estimated_cost:.2}",
+            grouped(*answers),
+            grouped(*sources),
+            grouped(*estimated_tokens)
+        );
+    }
+    for other in &campaign.corroborations {
+        let _ = writeln!(text, "  also      {other}");
+    }
+    if let Some(verdict) = &campaign.verdict {
+        let _ = writeln!(text, "  verdict   {verdict} by the operator");
+    }
     for action in &campaign.actions {
         let _ = writeln!(text, "  done      {action}");
     }

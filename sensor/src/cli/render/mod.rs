@@ -4,6 +4,7 @@ mod checks;
 mod detail;
 mod list;
 mod number;
+mod report;
 mod status;
 
 use super::style::Paint;
@@ -16,6 +17,7 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
     match answer {
         Answer::Status(status) => status::render(status, paint),
         Answer::Explain(explanation) => detail::explanation(explanation, paint),
+        Answer::Report(one) => report::markdown(one),
         Answer::Sources { sources, total } => list::sources(sources, *total, paint),
         Answer::Campaigns { campaigns } => detail::campaigns(campaigns, paint),
         Answer::Rules { rules, total } => list::all_rules(rules, *total, paint),

@@ -1,6 +1,9 @@
 //! Detectors: each watches one thing and says what it found, with the evidence. What is done about it is decided
 //! elsewhere.
 
+pub mod lockstep;
+pub mod novel;
+pub mod range;
 pub mod rotation;
 pub mod source;
 

@@ -9,7 +9,8 @@
 
 use super::Detector;
 use crate::engine::cohort::{Excursion, Tick};
-use crate::engine::fixed::{NAT, WHOLE_PPM, ln};
+use crate::engine::fixed::{NAT, WHOLE_PPM, ln, share_ppm};
+use crate::engine::words;
 use crate::tunable::Tunables;
 
 /// Settings of the detector.
@@ -45,6 +46,18 @@ impl Rotation {
         let networks = i128::from(tick.relayed) + i128::from(tick.direct);
         let sum = (i128::from(tick.relayed) * per_relayed - networks * per_network) / 2;
         i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
+    }
+
+    /// The claim in words.
+    #[must_use]
+    pub fn finding(&self, excursion: &Excursion, normal_ppm: u64) -> String {
+        let networks = excursion.relayed.saturating_add(excursion.direct);
+        let share = words::percent(share_ppm(excursion.relayed, networks));
+        format!(
+            "{} of its first-seen networks came over a relay ({share}); normal is {}",
+            excursion.relayed,
+            words::percent(normal_ppm)
+        )
     }
 
     /// Evidence from which on a cohort is not calm any more: a third of the alarm. Before enough has been learned it is

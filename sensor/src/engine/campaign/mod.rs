@@ -3,15 +3,21 @@
 //! A campaign has a number, what raised it, what it did since, and what was done about it. It ends when its rotation
 //! does: no relayed first-seen network has kept the evidence up, and few of its networks are still active.
 
+mod part;
+
 use std::collections::BTreeSet;
 
 use sensor_common::address::Address;
 use sensor_common::event::protocol;
 use serde::{Deserialize, Serialize};
 
+pub use self::part::{Corroboration, Point, Raised, Sampled, Sight, Stance, Verdict};
 use super::bounded::Bounded;
 use super::cohort::{CohortKey, Excursion, Tick};
-use super::decide::{Hold, Weight};
+use super::decide::Weight;
+use super::distinct::Distinct;
+use super::harm::Taken;
+use super::proposal::{self, Own, Proposal};
 use super::time::{Span, Time};
 use super::window::{Length, Window};
 use super::words;
@@ -30,29 +36,7 @@ const GAPS_MAX: usize = 512;
 const NETWORKS_MAX: usize = 16;
 const DEEDS_MAX: usize = 64;
 const TRAIL_MAX: usize = 120;
-
-/// Where the decision about a class rule stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stance {
-    /// Nothing decided yet.
-    #[default]
-    Observed,
-    /// A guard holds back.
-    Held(Hold),
-    /// A class rule is in force.
-    Enforced,
-}
-
-/// The campaign at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Point {
-    pub at: Time,
-    pub score: i64,
-    pub relayed: u64,
-    pub direct: u64,
-    pub refused: u64,
-}
+const SAMPLE_MAX: usize = 64;
 
 /// One campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +46,12 @@ pub struct Campaign {
     pub protocol: u8,
     /// Which detector raised it.
     pub detector: String,
+    /// What that found, in words; empty for rotations, whose numbers are told as they are.
+    #[serde(default)]
+    pub finding: String,
+    /// What other detectors found since.
+    #[serde(default)]
+    pub corroborations: Vec<Corroboration>,
     pub onset: Time,
     pub opened: Time,
     pub closed: Option<Time>,
@@ -79,8 +69,25 @@ pub struct Campaign {
     pub gaps_us: Vec<u32>,
     pub networks: Vec<[u8; 16]>,
     pub connections: u64,
+    /// Sources of its own, counted by a sketch.
+    #[serde(default)]
+    pub sources: Distinct,
     /// Connections that the class rule matched, in dry run too.
     pub refused: u64,
+    /// What its own sources took since it was raised, and what everyone did.
+    #[serde(default)]
+    pub taken: Taken,
+    #[serde(default)]
+    pub taken_by_all: Taken,
+    /// What the operator said about it.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// Some of its sources, first come first.
+    #[serde(default)]
+    pub sample: Vec<Sampled>,
+    /// What each scope would do, as weighed last.
+    #[serde(default)]
+    pub accepted: u64,
     pub weight: Weight,
     pub stance: Stance,
     /// When the stance was last told.
@@ -100,6 +107,9 @@ pub struct Campaign {
     /// Connections of its own networks in the last ten minutes: over a relay, and direct.
     own_relayed: Window,
     own_direct: Window,
+    /// Relayed ones of sources caught twice.
+    #[serde(default)]
+    own_again: Window,
     #[serde(skip)]
     members: Members,
     #[serde(skip)]
@@ -118,50 +128,37 @@ impl PartialEq for Members {
 
 impl Eq for Members {}
 
-/// What one connection means to a campaign.
-#[derive(Clone, Copy, Debug)]
-pub struct Sight {
-    pub at: Time,
-    pub source: Address,
-    /// When its network was first seen.
-    pub first_seen: Time,
-    /// Its gap says relay; `None` without a sample.
-    pub relayed: Option<bool>,
-    /// Every sample of the source, and two at least, came over a relay.
-    pub caught: bool,
-    /// A class rule matched it.
-    pub matched: bool,
-}
-
 impl Campaign {
     /// A campaign that is raised now.
     #[must_use]
-    pub fn open(
-        id: u64,
-        cohort: CohortKey,
-        protocol: u8,
-        risen: (&str, i64),
-        excursion: &Excursion,
-        now: Time,
-    ) -> Self {
+    pub fn open(id: u64, cohort: CohortKey, protocol: u8, raised: Raised, excursion: &Excursion, now: Time) -> Self {
         let mut campaign = Self {
             id,
             cohort,
             protocol,
-            detector: risen.0.to_owned(),
+            detector: raised.detector.to_owned(),
+            finding: raised.finding,
+            corroborations: Vec::new(),
             onset: excursion.onset,
             opened: now,
             closed: None,
             newer_than: excursion.attack_began() - MARGIN,
             resumes: None,
-            score: risen.1,
+            score: raised.score,
             normal_ppm: 0,
             relayed: excursion.relayed,
             direct: excursion.direct,
             gaps_us: excursion.gaps_us.clone(),
             networks: excursion.networks.iter().take(NETWORKS_MAX).copied().collect(),
             connections: excursion.relayed.saturating_add(excursion.direct),
+            sources: Distinct::default(),
             refused: 0,
+            taken: Taken::default(),
+            taken_by_all: Taken::default(),
+            verdict: None,
+            sample: Vec::new(),
+            accepted: 0,
+            own_again: Window::default(),
             weight: Weight::default(),
             stance: Stance::Observed,
             last_said: Time(0),
@@ -197,14 +194,51 @@ impl Campaign {
             Some(false) => self.own_direct.add(Length::TenMinutes, sight.at, 1),
             None => {}
         }
+        self.sources.note(sight.source.key());
         if sight.relayed == Some(true) {
             self.members.0.insert(sight.source.network(), sight.at);
             while self.members.0.shrink(MEMBERS_MAX).is_some() {}
+        }
+        if self.sample.len() < SAMPLE_MAX && self.sample.iter().all(|known| known.source != sight.source.octets) {
+            let (source, relayed) = (sight.source.octets, sight.relayed == Some(true));
+            self.sample.push(Sampled { source, at: sight.at, relayed });
+        }
+        if sight.caught {
+            self.own_again.add(Length::TenMinutes, sight.at, 1);
         }
         if sight.caught && self.caught.len() < CAUGHT_MAX {
             self.caught.insert(sight.source);
         }
         true
+    }
+
+    /// Whether a source of its own networks belongs to it: whoever came over a relay, and everyone if it was not raised
+    /// by relays.
+    #[must_use]
+    pub(super) fn claims(&self, relayed: Option<bool>) -> bool {
+        relayed == Some(true) || !self.finding.is_empty()
+    }
+
+    /// What could be refused, and what each would cost.
+    #[must_use]
+    pub fn proposals(&self, now: Time) -> [Proposal; 3] {
+        let (relayed, direct) = self.own(now);
+        let again = self.own_again.sum(Length::TenMinutes, now);
+        proposal::weigh(self.normal_ppm, Own { relayed, direct, again }, self.accepted)
+    }
+
+    /// A network that another host met: no source of its own is known here.
+    pub(super) fn hear(&mut self, network: Address, first_seen: Time, relayed: bool, at: Time) {
+        if first_seen < self.newer_than {
+            return;
+        }
+        if relayed {
+            self.own_relayed.add(Length::TenMinutes, at, 1);
+            self.members.0.insert(network, at);
+            while self.members.0.shrink(MEMBERS_MAX).is_some() {}
+        } else {
+            self.own_direct.add(Length::TenMinutes, at, 1);
+        }
     }
 
     /// First-seen networks of one tick. `kept_up`: the evidence is still high after it.
@@ -218,6 +252,25 @@ impl Campaign {
         }
     }
 
+    /// A detector's claim while it is open: its own keeps it open, another's is noted once. Whether it is news.
+    pub(super) fn corroborate(&mut self, raised: &Raised, now: Time) -> bool {
+        if self.detector == raised.detector {
+            if !raised.finding.is_empty() && !self.finding.is_empty() {
+                self.finding.clone_from(&raised.finding);
+                self.last_new = now;
+            }
+            return false;
+        }
+        let known = self.corroborations.iter_mut().find(|known| known.detector == raised.detector);
+        if let Some(known) = known {
+            (known.finding, known.at) = (raised.finding.clone(), now);
+            return false;
+        }
+        let (detector, finding) = (raised.detector.to_owned(), raised.finding.clone());
+        self.corroborations.push(Corroboration { detector, at: now, finding });
+        true
+    }
+
     /// Takes a stored campaign up again after the daemon was down for so long. Its networks have to show themselves
     /// anew, so its quiet time begins anew.
     pub(super) fn resume(&mut self, down: Span, now: Time) {
@@ -227,6 +280,8 @@ impl Campaign {
         self.newer_than = self.newer_than.min(self.onset);
         self.own_relayed = self.own_relayed.sane(Length::TenMinutes, now);
         self.own_direct = self.own_direct.sane(Length::TenMinutes, now);
+        self.own_again = self.own_again.sane(Length::TenMinutes, now);
+        self.sample.truncate(SAMPLE_MAX);
         self.trail_step = self.trail_step.max(Span::seconds(10));
         self.trail.truncate(TRAIL_MAX - 1);
     }
@@ -236,6 +291,13 @@ impl Campaign {
         self.closed = Some(now);
         self.caught = BTreeSet::new();
         self.members = Members::default();
+    }
+
+    /// Its networks as far as they are known: those followed, and the sampled ones.
+    pub(super) fn members(&self) -> Vec<Address> {
+        let sampled = self.sample.iter().map(|sampled| sampled.source).chain(self.networks.iter().copied());
+        let followed = self.members.0.iter().map(|(network, _)| *network);
+        followed.chain(sampled.map(|octets| Address { octets })).collect()
     }
 
     /// How many of its networks connected over a relay within `quiet`, counted up to `enough`.
@@ -262,7 +324,9 @@ impl Campaign {
         if self.trail.last().is_some_and(|last| now.since(last.at) < self.trail_step) {
             return;
         }
-        let point = Point { at: now, score, relayed: self.relayed, direct: self.direct, refused: self.refused };
+        let Self { relayed, direct, refused, taken, .. } = self;
+        let point =
+            Point { at: now, score, relayed: *relayed, direct: *direct, refused: *refused, answers: taken.answers };
         self.trail.push(point);
         if self.trail.len() >= TRAIL_MAX {
             let mut index = 0;
@@ -277,6 +341,9 @@ impl Campaign {
     /// Why it was raised, in words and numbers as they are now.
     #[must_use]
     pub fn why(&self) -> String {
+        if !self.finding.is_empty() {
+            return self.finding.clone();
+        }
         let networks = self.relayed.saturating_add(self.direct);
         let late = if self.protocol == protocol::TLS {
             "answered TLS {gap} (median) later than their TCP did"
