@@ -66,6 +66,9 @@ pub(crate) fn claim<T: Tables>(
     }
     let way = (least as usize ^ likely) & (WAYS - 1);
     let worth = (least >> 3).saturating_sub(1);
+    if former == key {
+        return Claim::Found(way);
+    }
     if former == CLAIMED || worth >= most || !tables.replace(&mut keys[way], former, CLAIMED) {
         return Claim::Lost;
     }

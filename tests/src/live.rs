@@ -37,7 +37,7 @@ pub struct Live {
     /// The lab.
     pub lab: Lab,
     /// Packets sent towards the server before the sensor came.
-    pub(crate) before: u64,
+    before: u64,
 }
 
 /// True when tests with nginx, curl and the sensor can run; says so otherwise.

@@ -35,6 +35,8 @@ const BURST: u64 = 128;
 const TAKEN: Duration = Duration::from_millis(100);
 /// Between two looks at what it has taken.
 const PAUSE: Duration = Duration::from_micros(20);
+/// Without a frame for so long a link that was set up anew is quiet; a tick of the sensor is within.
+const HELLO: Duration = Duration::from_millis(2_500);
 /// Without a frame for so long, traffic has ended.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -44,6 +46,8 @@ pub struct Site {
     _taker: Feeder,
     /// Index of that end.
     peer: u32,
+    /// Frames that went to the server before the sensor came.
+    before: u64,
     /// Frames that were handed to the program without being sent.
     run: AtomicU64,
     /// Lab, server and sensor.
@@ -78,7 +82,12 @@ impl Site {
             taker.program()?.attach(ROUTER_INTERFACE, XdpMode::Driver).context("attach to the router's end")?;
             if_nametoindex(ROUTER_INTERFACE).context("index of the router's end")
         })?;
-        Ok(Self { _taker: taker, peer, run: AtomicU64::new(0), live: Live::with(lab, options)? })
+        let live = Live::with(lab, options)?;
+        let mut site = Self { _taker: taker, peer, before: 0, run: AtomicU64::new(0), live };
+        // The interfaces were reset by their new queues, and say hello for a while.
+        let came = site.live.lab.wait_quiet(HELLO, DEADLINE)?;
+        site.before = came - site.metrics()?.get("frames_total");
+        Ok(site)
     }
 
     /// Sends so many frames to the server from one CPU. How many arrived: what its queue had no room for did not.
@@ -152,7 +161,7 @@ impl Site {
     /// # Errors
     /// When the counts do not become equal.
     pub fn settled(&self) -> Result<Figures> {
-        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.live.before + self.run.load(Ordering::Relaxed);
+        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.before + self.run.load(Ordering::Relaxed);
         let mut latest = Figures::default();
         let caught_up = wait_until(DEADLINE, || {
             latest = self.metrics().unwrap_or_default();

@@ -8,7 +8,6 @@ use sensor_common::connection::{Connection, ConnectionBucket, ConnectionKey};
 use sensor_common::names;
 use sensor_common::plain::Plain;
 use sensor_common::seat::{CLAIMED, FREE};
-use sensor_common::stats::{NetworkBucket, SourceBucket};
 
 use super::Site;
 use crate::executor::kernel::Wire;
@@ -28,22 +27,6 @@ impl Site {
         Ok(found)
     }
 
-    /// How many records each source with a completed handshake has, by its key.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub fn source_records(&self) -> Result<BTreeMap<u64, usize>> {
-        Ok(count(self.buckets::<SourceBucket>(names::SOURCES)?.iter().map(|bucket| &bucket.keys)))
-    }
-
-    /// How many records each network has, by its key.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub fn network_records(&self) -> Result<BTreeMap<u64, usize>> {
-        Ok(count(self.buckets::<NetworkBucket>(names::NETWORKS)?.iter().map(|bucket| &bucket.keys)))
-    }
-
     fn buckets<T: Plain>(&self, name: &str) -> Result<Vec<T>> {
         let data = MapData::from_pin(self.pin(name)).with_context(|| format!("open the pinned map {name}"))?;
         let array: Array<MapData, Wire<T>> = Map::from_map_data(data)?.try_into()?;
@@ -53,14 +36,4 @@ impl Site {
 
 fn used(keys: &[u64; 8]) -> impl Iterator<Item = usize> {
     keys.iter().enumerate().filter(|(_, key)| !matches!(**key, FREE | CLAIMED)).map(|(way, _)| way)
-}
-
-fn count<'a>(buckets: impl Iterator<Item = &'a [u64; 8]>) -> BTreeMap<u64, usize> {
-    let mut found = BTreeMap::new();
-    for keys in buckets {
-        for way in used(keys) {
-            *found.entry(keys[way]).or_default() += 1;
-        }
-    }
-    found
 }

@@ -1,7 +1,7 @@
 //! The shipped sensor under more than it was sized for: forged attempts by the million, handshakes by the hundred
 //! thousand, rules by the hundred thousand. What is real stays exact; what is lost is counted by name.
 //!
-//! `SENSOR_FLOOD_FRAMES` says how many forged attempts the largest flood has: 2,000,000 unless told.
+//! `SENSOR_FLOOD_FRAMES` says how many forged attempts the largest flood has: 1,000,000 unless told.
 
 mod count;
 mod race;

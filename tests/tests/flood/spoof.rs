@@ -14,7 +14,7 @@ use crate::{GUN, expect_calm, expect_losses, sources};
 
 const CONNECTIONS: usize = 1_000;
 /// Forged attempts unless `SENSOR_FLOOD_FRAMES` says otherwise.
-const FRAMES: u64 = 2_000_000;
+const FRAMES: u64 = 1_000_000;
 /// Random addresses, or /64s of IPv6: practically every attempt is of a new one.
 const ADDRESSES: u64 = 1 << 26;
 const NETWORKS: u64 = 1 << 32;
