@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod engine;
 pub mod exit;
+pub mod fingerprint;
 pub mod kernel;
 pub mod metrics;
 pub mod store;
