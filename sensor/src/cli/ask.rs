@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 
-use super::command::{AllowFlags, BlockFlags, Cli, Output, SourcesFlags, UnblockFlags, Verb};
+use super::command::{AllowFlags, BlockFlags, Cli, Output, ReplayFlags, SourcesFlags, UnblockFlags, Verb};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
@@ -30,6 +30,7 @@ pub enum Task {
     Detach(DetachOptions),
     Doctor(DoctorOptions),
     CheckConfig(PathBuf),
+    Replay(ReplayFlags),
     Completions(Shell),
 }
 
@@ -42,6 +43,7 @@ pub fn task(cli: Cli) -> Task {
         Verb::Detach(options) => return Task::Detach(options),
         Verb::Doctor(options) => return Task::Doctor(options),
         Verb::CheckConfig { file } => return Task::CheckConfig(file),
+        Verb::Replay(flags) => return Task::Replay(flags),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),
         Verb::Sources(SourcesFlags { limit, sort, tier, output }) => (Request::Sources { limit, sort, tier }, output),

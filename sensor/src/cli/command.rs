@@ -86,6 +86,13 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Run a capture through the packet path and print the evidence on its connections
+    #[command(
+        after_help = "Example:\n  tcpdump -i eth0 -w live.pcap 'tcp port 8000'\n  sensor replay live.pcap --port 8000\n  \
+                      sensor replay live.pcap --json | jq 'select(.path == \"relayed\")'\n\nReads pcap and pcapng; needs \
+                      no daemon and no privileges. A file that breaks off is shown up to there, and ends with code 1."
+    )]
+    Replay(ReplayFlags),
     /// Never refuse a prefix, whatever the detectors say
     #[command(
         after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d\n  sensor allow --file offices.txt"
@@ -134,6 +141,20 @@ pub enum Verb {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
     /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `sensor replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayFlags {
+    /// Capture: pcap or pcapng
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Watched TCP port, may be repeated; without it every port that a connection attempt of the capture goes to
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
 }

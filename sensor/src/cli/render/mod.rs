@@ -2,6 +2,7 @@
 
 mod checks;
 mod detail;
+mod evidence;
 mod list;
 mod number;
 mod status;
@@ -9,6 +10,7 @@ mod status;
 use super::style::Paint;
 use crate::control::protocol::Answer;
 use crate::doctor::Report;
+use crate::evidence::Evidence;
 
 /// The answer as text that ends with a line end.
 #[must_use]
@@ -29,4 +31,10 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
 #[must_use]
 pub fn doctor(report: &Report, paint: Paint) -> String {
     checks::render(report, paint)
+}
+
+/// Evidence on connections, one a line.
+#[must_use]
+pub fn evidence(all: &[Evidence], paint: Paint) -> String {
+    evidence::render(all, paint)
 }
