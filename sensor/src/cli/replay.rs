@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
+use sensor_common::counter::{Counter, Group};
 use serde::Serialize;
 
 use super::command::ReplayFlags;
@@ -34,7 +35,7 @@ enum Line<'a> {
         classes: usize,
         class_conflicts: u64,
         /// Counters of the packet path that moved.
-        counters: BTreeMap<&'static str, u64>,
+        counters: BTreeMap<String, u64>,
         /// Why the file was not read to its end.
         broken: Option<String>,
     },
@@ -98,9 +99,22 @@ fn last(summary: &Summary) -> Line<'_> {
         events: summary.events,
         classes: summary.classes,
         class_conflicts: summary.class_conflicts,
-        counters: summary.counters.iter().map(|(counter, count)| (counter.name(), *count)).collect(),
+        counters: summary.counters.iter().map(|(counter, count)| (counter_name(*counter), *count)).collect(),
         broken: summary.broken.as_ref().map(ToString::to_string),
     }
+}
+
+/// The name of a counter, with that of its group in front.
+fn counter_name(counter: Counter) -> String {
+    let group = match counter.group() {
+        Group::Total => return counter.name().to_owned(),
+        Group::Reject => "reject",
+        Group::Drop => "drop",
+        Group::WouldDrop => "would_drop",
+        Group::Unknown => "unknown",
+        Group::Lost => "lost",
+    };
+    format!("{group}_{}", counter.name())
 }
 
 /// What is to be said below the table.

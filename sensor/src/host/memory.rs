@@ -71,7 +71,10 @@ pub struct Shared<T>(Box<[UnsafeCell<T>]>);
 
 impl<T: Plain> Shared<T> {
     fn new(elements: usize) -> Self {
-        Self((0..elements).map(|_| UnsafeCell::new(T::zeroed())).collect())
+        // Pages that nobody writes to stay unused.
+        let zeroed = Box::<[UnsafeCell<T>]>::new_zeroed_slice(elements);
+        // SAFETY: all bits zero is a valid `T`, as any other pattern is.
+        Self(unsafe { zeroed.assume_init() })
     }
 
     #[expect(clippy::mut_from_ref, reason = "the packet path's tables are shared by contract, as maps are")]
