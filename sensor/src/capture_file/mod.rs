@@ -11,7 +11,7 @@ mod replay;
 use std::fmt;
 
 pub use file::{Frames, open};
-pub use replay::{Found, Options, Summary, replay};
+pub use replay::{Found, Options, Summary, replay, replay_frames};
 
 /// One frame of a capture, from its Ethernet header on.
 #[derive(Clone, Debug, PartialEq, Eq)]

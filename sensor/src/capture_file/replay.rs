@@ -13,7 +13,7 @@ use sensor_common::plain::Plain as _;
 use sensor_common::settings::{Settings, Sizes};
 
 use super::hello::Hellos;
-use super::{Broken, Frame, open};
+use super::{Broken, Frame, Frames, open};
 use crate::evidence::Evidence;
 use crate::fingerprint::{ClassNames, ClientHello, Ja4, Transport};
 use crate::host::{Bytes, Memory, Moment};
@@ -79,8 +79,12 @@ pub struct Summary {
 /// If the file cannot be read at all. One that breaks off later is in the summary, with what came before.
 pub fn replay(path: &Path, options: &Options, found: &mut dyn FnMut(Found)) -> Result<Summary, Broken> {
     let ports = if options.ports.is_empty() { services(path)? } else { options.ports.clone() };
-    let mut frames = open(path)?;
-    let mut run = Run::new(ports, options);
+    Ok(replay_frames(&mut open(path)?, &Options { ports, ..options.clone() }, found))
+}
+
+/// As [`replay`], for frames that come from elsewhere. Only the ports of the options are watched.
+pub fn replay_frames(frames: &mut Frames<'_>, options: &Options, found: &mut dyn FnMut(Found)) -> Summary {
+    let mut run = Run::new(options);
     for frame in frames.by_ref() {
         match frame {
             Ok(frame) => run.frame(&frame, found),
@@ -88,7 +92,7 @@ pub fn replay(path: &Path, options: &Options, found: &mut dyn FnMut(Found)) -> R
         }
     }
     run.summary.backwards = frames.backwards();
-    Ok(run.end(found))
+    run.end(found)
 }
 
 /// The ports that SYNs go to.
@@ -128,17 +132,18 @@ struct Run {
 }
 
 impl Run {
-    fn new(ports: Vec<u16>, options: &Options) -> Self {
+    fn new(options: &Options) -> Self {
+        let ports = &options.ports;
         let settings = settings(&options.tunables, options.sizes.unwrap_or(SIZES));
         Self {
-            memory: Memory::new(settings, &ports, &[]),
+            memory: Memory::new(settings, ports, &[]),
             services: ports.iter().copied().collect(),
             hellos: Hellos::default(),
             names: ClassNames::new(CLASSES),
             live: BTreeMap::new(),
             first_ns: None,
             now_ns: START_NS,
-            summary: Summary { services: ports, ..Summary::default() },
+            summary: Summary { services: ports.clone(), ..Summary::default() },
         }
     }
 

@@ -82,6 +82,15 @@ impl Initials {
         self.hello().unwrap_or(Err(outcome.unwrap_or(Unread::Sealed)))
     }
 
+    /// Takes the frames of an Initial packet that was opened elsewhere.
+    ///
+    /// # Errors
+    /// As [`Initials::put`].
+    pub fn put_opened(&mut self, frames: &[u8]) -> Result<ClientHello, Unread> {
+        let outcome = frame::crypto(frames, &mut self.crypto);
+        self.hello().unwrap_or(Err(outcome.err().unwrap_or(Unread::Cut)))
+    }
+
     /// Opens a packet and takes up its CRYPTO frames.
     fn open(&mut self, packet: &Packet<'_>) -> Result<(), Unread> {
         if let Some(payload) = self.keys.as_ref().and_then(|keys| keys.open(packet)) {
