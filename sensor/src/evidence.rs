@@ -61,6 +61,17 @@ pub struct Evidence {
     pub flags: Vec<String>,
 }
 
+/// Evidence on the latest connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    /// The latest one last.
+    pub connections: Vec<Evidence>,
+    /// The place behind the last one: what comes later is asked for with it.
+    pub next: u64,
+    /// Connections behind the place that was asked for which are not kept any more.
+    pub missed: u64,
+}
+
 impl Evidence {
     /// The evidence in a record of the ring. `wall_us` gives microseconds since 1970 for monotonic nanoseconds.
     #[must_use]
@@ -106,6 +117,44 @@ impl Evidence {
         }
     }
 
+    /// What it says, in a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let ms = |us: Option<u32>| us.map(|us| format!("{:.1} ms", f64::from(us) / 1_000.0));
+        let gap = if self.protocol == "tls" { self.flight_gap_us } else { self.hello_gap_us };
+        let path = match (self.path.as_str(), ms(gap)) {
+            ("relayed", Some(gap)) => {
+                format!("its client answered {gap} later than its address acknowledges: it came over a relay")
+            }
+            ("direct", Some(gap)) => format!("its client answered within {gap}: no relay is to be seen"),
+            _ => format!("whether it came over a relay is unknown{}", self.reason()),
+        };
+        let client = match (&self.ja4, &self.class) {
+            (Some(ja4), _) => format!(", client {ja4}"),
+            (None, Some(class)) => format!(", client class {class}"),
+            (None, None) => String::new(),
+        };
+        let refused = if self.has("refused") { " It was refused." } else { "" };
+        let rtt = ms(self.rtt_us).unwrap_or_else(|| "unknown".to_owned());
+        format!("A connection to port {} ({}{client}), round trip {rtt}: {path}.{refused}", self.service, self.protocol)
+    }
+
+    /// Why nothing is known about a relay, where a flag says.
+    fn reason(&self) -> &'static str {
+        let reasons = [
+            ("stream_gap", " (a part of the stream was missed)"),
+            ("malformed", " (the stream contradicted its protocol)"),
+            ("timestamps_disagree", " (its timestamps contradict the clock)"),
+            ("no_pure_ack", " (it acknowledged nothing before it answered)"),
+            ("fast_open", " (its data came with the SYN)"),
+        ];
+        reasons.iter().find(|(name, _)| self.has(name)).map_or("", |(_, reason)| reason)
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|name| name == flag)
+    }
+
     /// Nothing but who speaks with whom.
     #[must_use]
     pub fn between(key: &ConnectionKey) -> Self {
@@ -147,7 +196,7 @@ fn names(flags: u32) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FLAGS, names};
+    use super::{Evidence, FLAGS, names};
 
     #[test]
     fn every_bit_has_one_name() {
@@ -155,5 +204,21 @@ mod tests {
         assert_eq!(bits.count_ones() as usize, FLAGS.len());
         assert_eq!(names(u32::MAX).len(), FLAGS.len());
         assert_eq!(names(1 | 1 << 7), ["established", "closed"]);
+    }
+
+    #[test]
+    fn unknown_is_said_to_be_unknown_and_why() {
+        let one = Evidence { protocol: "tls".to_owned(), path: "relayed".to_owned(), ..Evidence::default() };
+        let relayed = Evidence { flight_gap_us: Some(250_400), service: 443, ..one.clone() };
+        assert!(relayed.sentence().contains("250.4 ms later"), "{}", relayed.sentence());
+        let unknown = Evidence { path: "unknown".to_owned(), flags: vec!["no_pure_ack".to_owned()], ..one.clone() };
+        assert!(
+            unknown.sentence().ends_with("(it acknowledged nothing before it answered)."),
+            "{}",
+            unknown.sentence()
+        );
+        let direct =
+            Evidence { path: "direct".to_owned(), hello_gap_us: Some(900), protocol: "http1".to_owned(), ..one };
+        assert!(direct.sentence().contains("within 0.9 ms"), "{}", direct.sentence());
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use sensor::cli::ask::{self, Task};
+use sensor::cli::capture;
 use sensor::cli::command::{Cli, command};
 use sensor::cli::output;
 use sensor::cli::render;
@@ -54,6 +55,7 @@ fn carry_out(cli: Cli) -> Result<Code, Failure> {
         Task::Run(options) => daemon::run::run(&RunOptions { socket: given, ..options }),
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
         Task::Doctor(options) => return doctor(&DoctorOptions { socket: given, ..options }),
+        Task::Capture(flags) => capture::run(&socket, &flags),
         Task::Replay(flags) => replay::run(&flags),
         Task::CheckConfig(file) => {
             Config::read(&file)?;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 
-use super::command::{AllowFlags, BlockFlags, Cli, Output, ReplayFlags, SourcesFlags, UnblockFlags, Verb};
+use super::command::{
+    AllowFlags, BlockFlags, CaptureFlags, Cli, ConnectionsFlags, Output, ReplayFlags, SourcesFlags, UnblockFlags, Verb,
+};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
@@ -30,6 +32,7 @@ pub enum Task {
     Detach(DetachOptions),
     Doctor(DoctorOptions),
     CheckConfig(PathBuf),
+    Capture(CaptureFlags),
     Replay(ReplayFlags),
     Completions(Shell),
 }
@@ -43,6 +46,10 @@ pub fn task(cli: Cli) -> Task {
         Verb::Detach(options) => return Task::Detach(options),
         Verb::Doctor(options) => return Task::Doctor(options),
         Verb::CheckConfig { file } => return Task::CheckConfig(file),
+        Verb::Connections(ConnectionsFlags { limit, source, output }) => {
+            (Request::Connections { limit, after: None, source }, output)
+        }
+        Verb::Capture(flags) => return Task::Capture(flags),
         Verb::Replay(flags) => return Task::Replay(flags),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),
@@ -165,7 +172,7 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(exit, refusal.error, refusal.hint)
 }
 
-fn explain(socket: &Path, error: CallError) -> Failure {
+pub(super) fn explain(socket: &Path, error: CallError) -> Failure {
     let at = socket.display();
     match error {
         CallError::Unreachable(error) => Failure::new(

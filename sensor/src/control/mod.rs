@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod client;
 pub mod listen;
 pub mod protocol;
+mod rate;
 pub mod route;
 pub mod server;
 pub mod subject;

@@ -11,6 +11,7 @@ mod bulk;
 mod change;
 mod enforce;
 mod look;
+mod recent;
 mod report;
 
 use std::time::Instant;
@@ -24,6 +25,7 @@ use sensor_common::stats::NetworkStats;
 use sensor_common::{ABI_VERSION, counter::Counter};
 
 use self::enforce::Enforcement;
+use self::recent::Latest;
 use self::standing::Standing;
 use crate::cli::run::RunOptions;
 use crate::config::Config;
@@ -75,6 +77,7 @@ pub struct Daemon<K> {
     standing_changed: bool,
     metrics: Metrics,
     facts: Facts,
+    latest: Latest,
 }
 
 /// What is counted and remembered for `status` and metrics.
@@ -126,6 +129,7 @@ impl<K: Kernel> Daemon<K> {
             standing_changed: false,
             metrics: Metrics::new(),
             facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
+            latest: Latest::default(),
         };
         daemon.standing.protect(now, survey);
         if reused && fresh {
@@ -174,6 +178,7 @@ impl<K: Kernel> Daemon<K> {
     pub fn observe(&mut self, records: &[ConnectionEvent]) {
         self.facts.records = self.facts.records.saturating_add(records.len() as u64);
         for event in records {
+            self.latest.keep(event);
             self.engine.observe(&record(event, &self.clock));
         }
     }

@@ -2,6 +2,7 @@
 //! holds something else.
 
 mod bulk;
+mod recent;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,7 +2,6 @@
 //! host makes of a capture is what the kernel makes of it.
 
 mod broken;
-mod command;
 mod form;
 mod kernel;
 mod write;

@@ -18,6 +18,7 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
     match answer {
         Answer::Status(status) => status::render(status, paint),
         Answer::Explain(explanation) => detail::explanation(explanation, paint),
+        Answer::Connections(recent) => evidence::render(&recent.connections, paint),
         Answer::Sources { sources, total } => list::sources(sources, *total, paint),
         Answer::Campaigns { campaigns } => detail::campaigns(campaigns, paint),
         Answer::Rules { rules, total } => list::all_rules(rules, *total, paint),
