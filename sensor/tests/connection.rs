@@ -5,6 +5,7 @@ mod stub;
 use std::process::{Command, Output};
 
 use sensor::cli::capture::{FORMAT, Line};
+use sensor::control::protocol::Request;
 use serde_json::Value;
 use stub::Stub;
 
@@ -29,6 +30,11 @@ fn evidence_as_a_table_and_as_json() {
     }
 }
 
+/// The place behind which connections were asked for.
+fn place(request: &Request) -> Option<u64> {
+    if let Request::Connections { after, .. } = request { *after } else { None }
+}
+
 #[test]
 fn a_calibration_file_says_nothing_about_who() {
     let stub = Stub::start();
@@ -44,6 +50,8 @@ fn a_calibration_file_says_nothing_about_who() {
     };
     assert_eq!((*connections, *missed), (middle.len() as u64, 3), "{text}");
     assert!(!middle.is_empty(), "the stub has a new one at each question");
+    let places: Vec<u64> = stub.asked().iter().filter_map(place).collect();
+    assert_eq!(places[..3], [u64::MAX, 100, 104], "each question begins where the one before ended");
     for line in middle {
         let Line::Connection(tuple) = line else { panic!("{line:?}") };
         assert_eq!((tuple.rtt_us, tuple.flight_gap_us, &*tuple.path), (Some(31_000), Some(250_000), "relayed"));

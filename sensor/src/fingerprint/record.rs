@@ -29,7 +29,7 @@ pub fn hello(stream: &[u8]) -> Result<ClientHello, Unread> {
 /// If there is none.
 pub fn find(stream: &[u8], transport: Transport) -> Result<ClientHello, Unread> {
     let mut outcome = Unread::Malformed;
-    let begins = |six: &[u8]| matches!(six, [22, 3, 0..=4, _, _, CLIENT_HELLO]);
+    let begins = |six: &[u8]| matches!(six, [22, 3, _, _, _, CLIENT_HELLO]);
     let places = stream.windows(6).enumerate().filter(|(_, six)| begins(six)).take(PLACES);
     for (place, _) in places {
         match message(&stream[place..]).and_then(|body| ClientHello::read(&body, transport)) {
