@@ -61,16 +61,8 @@ impl Keys {
     /// The keys that follow from the connection id of the client's first packet.
     pub(super) fn derive(packet: &Packet<'_>) -> Self {
         let version = packet.version;
-        let initial = Hkdf::<Sha256>::new(Some(&version.salt()), packet.id);
-        let secret: [u8; 32] = expand(&initial, "client in");
-        let client = Hkdf::<Sha256>::from_prk(&secret).expect("a secret is as long as the hash");
-        let [key, nonce, header] = version.labels();
-        Self {
-            version,
-            payload: Aes128Gcm::new(&expand::<16>(&client, key).into()),
-            nonce: expand(&client, nonce),
-            header: Aes128::new(&expand::<16>(&client, header).into()),
-        }
+        let (key, nonce, header) = secrets(version, packet.id);
+        Self { version, payload: Aes128Gcm::new(&key.into()), nonce, header: Aes128::new(&header.into()) }
     }
 
     /// The frames of a packet; `None` if these are not its keys.
@@ -103,6 +95,15 @@ impl Keys {
     }
 }
 
+/// Key, nonce and header protection key of a client's Initial packets.
+fn secrets(version: Version, id: &[u8]) -> ([u8; 16], [u8; 12], [u8; 16]) {
+    let initial = Hkdf::<Sha256>::new(Some(&version.salt()), id);
+    let secret: [u8; 32] = expand(&initial, "client in");
+    let client = Hkdf::<Sha256>::from_prk(&secret).expect("a secret is as long as the hash");
+    let [key, nonce, header] = version.labels();
+    (expand(&client, key), expand(&client, nonce), expand(&client, header))
+}
+
 /// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
 fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> [u8; N] {
     let mut out = [0; N];
@@ -112,4 +113,38 @@ fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> [u8; N] {
         .expand_multi_info(&[&length, &[label_length], b"tls13 ", label.as_bytes(), &[0]], &mut out)
         .expect("keys are shorter than HKDF's limit");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packet::Version;
+    use super::secrets;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// RFC 9001 appendix A.1, RFC 9369 appendix A.1: the connection id 0x8394c8f03e515708.
+    #[test]
+    fn published_keys() {
+        let id = 0x8394_c8f0_3e51_5708_u64.to_be_bytes();
+        let rows = [
+            (
+                Version::One,
+                "1f369613dd76d5467730efcbe3b1a22d",
+                "fa044b2f42a3fd3b46fb255c",
+                "9f50449e04a0e810283a1e9933adedd2",
+            ),
+            (
+                Version::Two,
+                "8b1a0bc121284290a29e0971b5cd045d",
+                "91f73e2351d8fa91660e909f",
+                "45b95e15235d6f45a6b19cbcb0294ba9",
+            ),
+        ];
+        for (version, key, nonce, header) in rows {
+            let found = secrets(version, &id);
+            assert_eq!([hex(&found.0), hex(&found.1), hex(&found.2)], [key, nonce, header], "{version:?}");
+        }
+    }
 }
