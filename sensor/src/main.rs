@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use sensor::cli::ask::{self, Task};
+use sensor::cli::capture;
 use sensor::cli::command::{Cli, command};
 use sensor::cli::output;
 use sensor::cli::render;
+use sensor::cli::replay;
 use sensor::cli::run::{DoctorOptions, RunOptions};
 use sensor::cli::style::Paint;
 use sensor::config::Config;
@@ -53,6 +55,8 @@ fn carry_out(cli: Cli) -> Result<Code, Failure> {
         Task::Run(options) => daemon::run::run(&RunOptions { socket: given, ..options }),
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
         Task::Doctor(options) => return doctor(&DoctorOptions { socket: given, ..options }),
+        Task::Capture(flags) => capture::run(&socket, &flags),
+        Task::Replay(flags) => replay::run(&flags),
         Task::CheckConfig(file) => {
             Config::read(&file)?;
             output::print(&format!("{} is valid\n", file.display()))

@@ -13,6 +13,7 @@ use sensor::control::client::{CallError, call};
 use sensor::control::protocol::{Answer, BulkDone, Deed, Request, SortKey, VERSION, Verdict};
 use sensor::control::route::ROUTES;
 use sensor::control::server;
+use sensor::evidence::Recent;
 use stub::Stub;
 use tokio::runtime::Runtime;
 
@@ -30,6 +31,8 @@ fn every_request_arrives_as_it_was_sent_and_its_answer_comes_back() {
         Request::Status,
         Request::Sources { limit: 7, sort: SortKey::LastSeen, tier: Some("big & bold".to_owned()) },
         Request::Sources { limit: 1, sort: SortKey::Bytes, tier: None },
+        Request::Connections { limit: 5, after: None, source: None },
+        Request::Connections { limit: 10_000, after: Some(u64::MAX), source: Some("2001:db8::/48".to_owned()) },
         Request::Campaigns { all: true },
         Request::Campaigns { all: false },
         Request::Rules { kind: None, limit: 100, offset: 0 },
@@ -87,6 +90,8 @@ fn what_is_wrong_is_refused_before_the_daemon_sees_it() {
     for request in [
         Request::Sources { limit: 0, sort: SortKey::Requests, tier: None },
         Request::Sources { limit: 1_000_000, sort: SortKey::Requests, tier: None },
+        Request::Connections { limit: 0, after: None, source: None },
+        Request::Connections { limit: 1, after: None, source: Some(text("10.0.0.1/8")) },
         Request::Rules { kind: Some(text("evil")), limit: 1, offset: 0 },
         Request::Rules { kind: None, limit: 10_001, offset: 0 },
         Request::Explain { subject: text("nobody") },
@@ -316,6 +321,7 @@ fn empty_answers_are_not_mistaken_for_each_other() {
         Answer::Rules { rules: Vec::new(), total: 5 },
         Answer::Bulk(Box::new(BulkDone::new(Deed::Allow))),
         Answer::Explain(Box::default()),
+        Answer::Connections(Recent::default()),
         Answer::Sources { sources: Vec::new(), total: 0 },
         Answer::Tunables { tunables: Vec::new() },
         Answer::Status(Box::default()),

@@ -47,20 +47,37 @@ pub struct Shape {
 /// If a file is missing or holds no hex digits.
 #[must_use]
 pub fn recorded() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("frames/hello");
-    let mut all: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
-        .expect("frames/hello is there")
+    files("hello").into_iter().map(|(name, text)| (name, bytes(&text))).collect()
+}
+
+/// The first datagrams of QUIC and DTLS clients, recorded in the same way: one a line.
+///
+/// # Panics
+/// As [`recorded`].
+#[must_use]
+pub fn datagrams() -> Vec<(String, Vec<Vec<u8>>)> {
+    files("datagram").into_iter().map(|(name, text)| (name, text.lines().map(bytes).collect())).collect()
+}
+
+/// Name and text of every file in a folder of frames.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("frames").join(folder);
+    let mut all: Vec<(String, String)> = std::fs::read_dir(&folder)
+        .expect("the folder is there")
         .map(|entry| entry.expect("it can be listed").path())
         .map(|path| {
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            let text: String = std::fs::read_to_string(&path).expect("text").split_whitespace().collect();
-            let digits: Vec<u8> =
-                text.chars().map(|c| u8::try_from(c.to_digit(16).expect("hex")).expect("a digit")).collect();
-            (name, digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+            (name, std::fs::read_to_string(&path).expect("text"))
         })
         .collect();
     all.sort();
     all
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    let digit = |c: char| u8::try_from(c.to_digit(16).expect("hex")).expect("a digit");
+    let digits: Vec<u8> = text.chars().filter(|c| !c.is_whitespace()).map(digit).collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 struct Reader<'a>(&'a [u8]);

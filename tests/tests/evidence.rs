@@ -1,14 +1,14 @@
-//! The relay gap and the fingerprint on captures of real clients and relays, against their labels.
+//! The relay gap and the fingerprint on captures of real clients and relays, against their labels, by what
+//! `sensor replay` runs.
 //!
 //! `tests/captures` holds them: real clients and relay software in network namespaces, with true delays as labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use sensor::capture_file::{Found, Options, replay};
 use sensor_common::connection::Connection;
 use sensor_common::event::{UNKNOWN_US, flag, protocol};
-use sensor_tests::executor::host::Host;
-use sensor_tests::executor::{Executor as _, World, capture};
 
 /// How far a measured time may lie from its label, microseconds: sender timestamps have a grain of a millisecond.
 const GRAIN_US: f64 = 1_000.0;
@@ -46,18 +46,17 @@ fn cells(line: &str) -> Vec<String> {
     parts.map(|cell| cell.trim_matches('"').to_owned()).collect()
 }
 
-fn follow(path: &Path) -> Connection {
-    let capture = capture::read(path).unwrap_or_else(|error| panic!("{error:#}"));
-    let mut host = Host::new();
-    host.install(&World { services: vec![capture.service], ..World::default() });
-    // A capture may go on behind the connection's end; the last state that was seen counts.
-    let mut latest = None;
-    for step in &capture.steps {
-        host.run(step.after, &step.frame);
-        let seen = host.observe();
-        latest = seen.connection().copied().or(latest);
-    }
-    latest.unwrap_or_else(|| panic!("{}: no connection", path.display()))
+/// The one connection of a capture, and the JA4 of its client.
+fn follow(path: &Path) -> (Connection, Option<String>) {
+    let mut all = Vec::new();
+    let mut take = |found: Found| match found {
+        Found::Connection { state, evidence, .. } => all.push((*state, evidence.ja4)),
+        Found::Hello { key, .. } => panic!("{}: a hello outside of connections: {key:?}", path.display()),
+    };
+    let summary = replay(path, &Options::default(), &mut take).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((summary.broken, summary.cut, summary.backwards), (None, 0, 0), "{}", path.display());
+    let [one] = all.try_into().unwrap_or_else(|all: Vec<_>| panic!("{}: {} connections", path.display(), all.len()));
+    one
 }
 
 fn number(label: &Label, name: &str) -> Option<f64> {
@@ -94,7 +93,7 @@ fn captures_give_their_labels() {
     let labels = labels(&folder.join("labels.csv"));
     for label in &labels {
         let name = &label["pcap"];
-        let seen = follow(&folder.join(name));
+        let (seen, ja4) = follow(&folder.join(name));
         let flagged = seen.flags & flag::GAP_FLAGGED != 0;
         compare(&mut faults, name, "rtt", seen.rtt_us, number(label, "rtt_tcp_ingress_ms"), ROUNDING_US);
         let tls = label["tls"] != "none";
@@ -104,6 +103,9 @@ fn captures_give_their_labels() {
         compare(&mut faults, name, "F1a", seen.hello_gap_us, number(label, "f1a_ms"), JITTER_US);
         if tls && seen.fingerprint == 0 || tls != (seen.protocol == protocol::TLS) {
             faults.push(format!("{name}: protocol {}, class {:x}", protocol::name(seen.protocol), seen.fingerprint));
+        }
+        if tls && ja4.as_deref() != Some(&*label["ja4"]) {
+            faults.push(format!("{name}: JA4 {ja4:?}, labelled {}", label["ja4"]));
         }
         if tls {
             let ja4 =

@@ -6,6 +6,7 @@ mod check;
 mod ci;
 mod command;
 mod demo;
+mod fuzz;
 mod lab;
 mod privilege;
 mod progress;
@@ -32,6 +33,7 @@ enum Verb {
     Test(test::Args),
     Check(check::Args),
     Ci(ci::Args),
+    Fuzz(fuzz::Args),
     Lab(lab::Args),
 }
 
@@ -51,6 +53,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Ci(args) => ci::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Lab(args) => lab::run(&args),
     }
 }

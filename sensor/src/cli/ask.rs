@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap_complete::Shell;
 
 use super::command::{
-    AllowFlags, BlockFlags, CampaignVerb, Cli, JudgeFlags, Output, ReportFormat, SourcesFlags, UnblockFlags, Verb,
+    AllowFlags, BlockFlags, CampaignVerb, CaptureFlags, Cli, ConnectionsFlags, JudgeFlags, Output, ReplayFlags,
+    ReportFormat, SourcesFlags, UnblockFlags, Verb,
 };
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
@@ -32,6 +33,8 @@ pub enum Task {
     Detach(DetachOptions),
     Doctor(DoctorOptions),
     CheckConfig(PathBuf),
+    Capture(CaptureFlags),
+    Replay(ReplayFlags),
     Completions(Shell),
 }
 
@@ -44,6 +47,11 @@ pub fn task(cli: Cli) -> Task {
         Verb::Detach(options) => return Task::Detach(options),
         Verb::Doctor(options) => return Task::Doctor(options),
         Verb::CheckConfig { file } => return Task::CheckConfig(file),
+        Verb::Connections(ConnectionsFlags { limit, source, output }) => {
+            (Request::Connections { limit, after: None, source }, output)
+        }
+        Verb::Capture(flags) => return Task::Capture(flags),
+        Verb::Replay(flags) => return Task::Replay(flags),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),
         Verb::Sources(SourcesFlags { limit, sort, tier, output }) => (Request::Sources { limit, sort, tier }, output),
@@ -178,7 +186,7 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(exit, refusal.error, refusal.hint)
 }
 
-fn explain(socket: &Path, error: CallError) -> Failure {
+pub(super) fn explain(socket: &Path, error: CallError) -> Failure {
     let at = socket.display();
     match error {
         CallError::Unreachable(error) => Failure::new(

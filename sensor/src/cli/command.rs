@@ -8,7 +8,9 @@ use clap_complete::Shell;
 
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
-use crate::control::route::{DEFAULT_RULES, DEFAULT_SOURCES, MOST_RULES, MOST_SOURCES};
+use crate::control::route::{
+    DEFAULT_CONNECTIONS, DEFAULT_RULES, DEFAULT_SOURCES, MOST_CONNECTIONS, MOST_RULES, MOST_SOURCES,
+};
 use crate::control::subject;
 use crate::control::validate::RULE_KINDS;
 use crate::exit::Code;
@@ -94,6 +96,22 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Evidence on the latest connections, as it arrives
+    #[command(
+        after_help = "Example:\n  sensor connections --limit 50\n  sensor connections --source 203.0.113.0/24 --json"
+    )]
+    Connections(ConnectionsFlags),
+    /// Write the evidence that arrives to a file for calibration: no addresses, no payload
+    #[command(
+        after_help = "Example:\n  sensor capture --seconds 3600 --out calibration.jsonl\n\nOne JSON object a line: what was \
+                      measured on each connection. Ends early on Ctrl-C; what arrived is kept."
+    )]
+    Capture(CaptureFlags),
+    /// Run a capture through the packet path and print the evidence on its connections
+    #[command(after_help = "Example:\n  sensor replay live.pcap --port 8000\n  \
+                      sensor replay live.pcap --json | jq 'select(.path == \"relayed\")'\n\nReads pcap and pcapng (`tcpdump -w live.pcap`); needs \
+                      no daemon and no privileges. A file that breaks off is shown up to there, and ends with code 1.")]
+    Replay(ReplayFlags),
     /// Never refuse a prefix, whatever the detectors say
     #[command(
         after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d\n  sensor allow --file offices.txt"
@@ -188,6 +206,44 @@ pub struct JudgeFlags {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
     /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `sensor connections`.
+#[derive(Debug, Args)]
+pub struct ConnectionsFlags {
+    /// Most connections to print
+    #[arg(long, short = 'n', default_value_t = DEFAULT_CONNECTIONS, value_parser = connection_count)]
+    pub limit: usize,
+    /// Only clients in this prefix
+    #[arg(long, value_name = "PREFIX", value_parser = prefix_text)]
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Flags of `sensor capture`.
+#[derive(Clone, Debug, Args)]
+pub struct CaptureFlags {
+    /// How long to listen
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub seconds: u64,
+    /// File to write; one that is there is not overwritten
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Flags of `sensor replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayFlags {
+    /// Capture: pcap or pcapng
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Watched TCP port, may be repeated; without it every port that a connection attempt of the capture goes to
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
 }
@@ -294,6 +350,10 @@ fn subject_text(text: &str) -> Result<String, String> {
 
 fn source_count(text: &str) -> Result<usize, String> {
     count(text, MOST_SOURCES)
+}
+
+fn connection_count(text: &str) -> Result<usize, String> {
+    count(text, MOST_CONNECTIONS)
 }
 
 fn rule_count(text: &str) -> Result<usize, String> {

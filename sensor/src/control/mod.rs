@@ -5,6 +5,7 @@ mod campaign;
 pub mod client;
 pub mod listen;
 pub mod protocol;
+mod rate;
 pub mod route;
 pub mod server;
 pub mod subject;

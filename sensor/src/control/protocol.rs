@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sensor_common::counter::{Counter, Group};
 use serde::{Deserialize, Serialize};
 
 pub use super::campaign::{Campaign, Damage, Member, Moment, Proposal, Report, Verdict};
+use crate::evidence::Recent;
 
 /// Version of the answers' shape: the `/v1` of every route and the `"version"` of every answer. Fields may be added
 /// within a version; one that changes its meaning or goes away raises it.
@@ -35,6 +35,14 @@ pub enum Request {
     },
     Campaigns {
         all: bool,
+    },
+    /// Evidence on the latest connections.
+    Connections {
+        limit: usize,
+        /// Only those that came behind this place; see [`Recent::next`].
+        after: Option<u64>,
+        /// Only those of clients in this prefix.
+        source: Option<String>,
     },
     Rules {
         kind: Option<String>,
@@ -175,6 +183,7 @@ pub enum Answer {
     Status(Box<Status>),
     Explain(Box<Explanation>),
     Report(Box<Report>),
+    Connections(Recent),
     Sources { sources: Vec<Source>, total: usize },
     Campaigns { campaigns: Vec<Campaign> },
     Rules { rules: Vec<Rule>, total: usize },
@@ -340,29 +349,6 @@ pub struct Tunable {
     pub high: u64,
     pub unit: String,
     pub help: String,
-}
-
-impl Rates {
-    /// Rates between two readings of the kernel's counters (indexed by [`Counter::index`]), `elapsed_s` seconds apart.
-    /// All zero if no time went by; a counter that restarted counts from zero.
-    #[must_use]
-    pub fn between(earlier: &[u64], later: &[u64], elapsed_s: f64) -> Self {
-        let read =
-            |counters: &[u64], counter: Counter| counters.get(counter.index() as usize).copied().unwrap_or_default();
-        let per_s = |counter: Counter| {
-            let (before, now) = (read(earlier, counter), read(later, counter));
-            let grown = now.checked_sub(before).unwrap_or(now);
-            if elapsed_s > 0.0 { grown as f64 / elapsed_s } else { 0.0 }
-        };
-        let refused = Counter::ALL.iter().filter(|c| matches!(c.group(), Group::Drop | Group::WouldDrop));
-        Self {
-            frames_per_s: per_s(Counter::Frames),
-            bytes_per_s: per_s(Counter::Bytes),
-            connections_per_s: per_s(Counter::Connections),
-            requests_per_s: per_s(Counter::RequestsExact) + per_s(Counter::RequestsEstimated),
-            refused_frames_per_s: refused.map(|c| per_s(*c)).sum(),
-        }
-    }
 }
 
 impl Refusal {

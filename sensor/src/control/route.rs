@@ -12,6 +12,10 @@ pub const MOST_SOURCES: usize = 10_000;
 pub const DEFAULT_RULES: usize = 100;
 /// Most rules that one answer holds.
 pub const MOST_RULES: usize = 10_000;
+/// Connections that `/v1/connections` answers with unless a limit is given.
+pub const DEFAULT_CONNECTIONS: usize = 20;
+/// Most connections that one answer holds.
+pub const MOST_CONNECTIONS: usize = 10_000;
 /// Life of an operator's block unless a time is given, seconds.
 pub const DEFAULT_BLOCK_TTL_S: u64 = 3600;
 
@@ -34,6 +38,12 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/status", "", "How the sensor is."),
     route("GET", "/v1/sources", "[limit] [sort] [tier]", "Sources with the most traffic."),
     route("GET", "/v1/campaigns", "[all]", "Campaigns; `all=true` with the closed ones."),
+    route(
+        "GET",
+        "/v1/connections",
+        "[limit] [after] [source]",
+        "Evidence on the latest connections; `after` is the `next` of an earlier answer, `source` a prefix.",
+    ),
     route(
         "GET",
         "/v1/rules",
@@ -85,6 +95,17 @@ pub(super) struct SourcesQuery {
 pub(super) struct CampaignsQuery {
     #[serde(default)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectionsQuery {
+    #[serde(default = "default_connections")]
+    pub(super) limit: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,6 +192,10 @@ const fn default_sources() -> usize {
     DEFAULT_SOURCES
 }
 
+const fn default_connections() -> usize {
+    DEFAULT_CONNECTIONS
+}
+
 const fn default_rules() -> usize {
     DEFAULT_RULES
 }
@@ -194,6 +219,7 @@ pub(super) fn call(request: &Request) -> Call {
         Request::Status => get("status", &()),
         Request::Sources { limit, sort, tier } => get("sources", &SourcesQuery { limit, sort, tier }),
         Request::Campaigns { all } => get("campaigns", &CampaignsQuery { all }),
+        Request::Connections { limit, after, source } => get("connections", &ConnectionsQuery { limit, after, source }),
         Request::Rules { kind, limit, offset } => get("rules", &RulesQuery { kind, limit, offset }),
         Request::Explain { subject } => get("explain", &ExplainQuery { subject }),
         Request::Report { id, unmasked } => get("report", &ReportQuery { id, unmasked }),

@@ -137,6 +137,7 @@ fn router(daemon: mpsc::Sender<Call>) -> Router {
         .route("/v1/status", get(|State(daemon): State<Daemon>| ask(daemon, Ok(Request::Status))))
         .route("/v1/sources", get(sources))
         .route("/v1/campaigns", get(campaigns))
+        .route("/v1/connections", get(connections))
         .route("/v1/rules", get(rules))
         .route("/v1/explain", get(explain))
         .route("/v1/report", get(report))
@@ -175,6 +176,11 @@ async fn sources(State(daemon): State<Daemon>, query: Asked<route::SourcesQuery>
 
 async fn campaigns(State(daemon): State<Daemon>, query: Asked<route::CampaignsQuery>) -> Response {
     ask(daemon, asked(query).map(|q| Request::Campaigns { all: q.all })).await
+}
+
+async fn connections(State(daemon): State<Daemon>, query: Asked<route::ConnectionsQuery>) -> Response {
+    let request = asked(query).map(|q| Request::Connections { limit: q.limit, after: q.after, source: q.source });
+    ask(daemon, request).await
 }
 
 async fn rules(State(daemon): State<Daemon>, query: Asked<route::RulesQuery>) -> Response {

@@ -3,7 +3,7 @@
 //! Guards that need the daemon's state (the operator's own address, the gateway) are the daemon's.
 
 use super::protocol::{Bulk, BulkDone, Deed, Refusal, Request};
-use super::route::{DEFAULT_BLOCK_TTL_S, MOST_RULES, MOST_SOURCES};
+use super::route::{DEFAULT_BLOCK_TTL_S, MOST_CONNECTIONS, MOST_RULES, MOST_SOURCES};
 use super::{bulk, subject};
 use crate::tunable::Tunables;
 
@@ -25,6 +25,12 @@ pub fn request(request: Request) -> Result<Request, Refusal> {
                 return Err(invalid(format!("limit {limit} is out of range"), format!("give 1 to {MOST_SOURCES}")));
             }
             Request::Sources { limit, sort, tier: tier.map(|tier| text("tier", tier)).transpose()? }
+        }
+        Request::Connections { limit, after, source } => {
+            if !(1..=MOST_CONNECTIONS).contains(&limit) {
+                return Err(invalid(format!("limit {limit} is out of range"), format!("give 1 to {MOST_CONNECTIONS}")));
+            }
+            Request::Connections { limit, after, source: source.map(|prefix| canonical(&prefix)).transpose()? }
         }
         Request::Rules { kind: Some(kind), .. } if !RULE_KINDS.contains(&kind.as_str()) => {
             let error = format!("no rule is of the kind `{}`", kind.escape_debug());

@@ -35,6 +35,7 @@ impl<K: Kernel> Daemon<K> {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
             Request::Sources { limit, sort, tier } => self.sources(limit, sort, tier.as_deref(), now),
             Request::Campaigns { all } => Ok(Answer::Campaigns { campaigns: self.engine.campaign_answers(all) }),
+            Request::Connections { limit, after, source } => self.connections(limit, after, source.as_deref()),
             Request::Rules { kind, limit, offset } => Ok(self.rules(kind.as_deref(), limit, offset, now)),
             Request::Explain { subject } => self.explain(&subject, now),
             Request::Report { id, unmasked } => self.report(id, unmasked, now),
@@ -187,6 +188,7 @@ impl<K: Kernel> Daemon<K> {
         if is_one {
             let account = self.engine.explain(&prefix.address);
             lines.extend(account.lines);
+            lines.extend(self.explain_connections(&prefix.address.source()));
             campaigns = account.campaigns;
         } else {
             lines.push(format!("{inside} of its sources are in the kernel's table."));

@@ -12,6 +12,7 @@ mod campaign;
 mod change;
 mod enforce;
 mod look;
+mod recent;
 mod report;
 
 use std::time::Instant;
@@ -25,6 +26,7 @@ use sensor_common::stats::NetworkStats;
 use sensor_common::{ABI_VERSION, counter::Counter};
 
 use self::enforce::Enforcement;
+use self::recent::Latest;
 use self::standing::Standing;
 use crate::cli::run::RunOptions;
 use crate::config::Config;
@@ -78,6 +80,7 @@ pub struct Daemon<K> {
     judged: bool,
     metrics: Metrics,
     facts: Facts,
+    latest: Latest,
 }
 
 /// What is counted and remembered for `status` and metrics.
@@ -130,6 +133,7 @@ impl<K: Kernel> Daemon<K> {
             judged: false,
             metrics: Metrics::new(),
             facts: Facts { started: now, config_loaded: now, warnings, ..Facts::default() },
+            latest: Latest::default(),
         };
         daemon.standing.protect(now, survey);
         if reused && fresh {
@@ -178,6 +182,7 @@ impl<K: Kernel> Daemon<K> {
     pub fn observe(&mut self, records: &[ConnectionEvent]) {
         self.facts.records = self.facts.records.saturating_add(records.len() as u64);
         for event in records {
+            self.latest.keep(event);
             self.engine.observe(&record(event, &self.clock));
         }
     }

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod campaign;
+mod recent;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -9,6 +9,7 @@ use sensor::control::protocol::{
     Source, Status, TableFill, Tunable, Verdict,
 };
 use sensor::control::server;
+use sensor::evidence::{Evidence, Recent};
 use sensor::tunable::ROWS;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -70,6 +71,7 @@ pub(crate) fn answer(request: &Request) -> Option<Result<Answer, Refusal>> {
     Some(match request {
         Request::Status => Ok(Answer::Status(Box::new(status()))),
         Request::Sources { .. } => Ok(Answer::Sources { sources: vec![source()], total: 1234 }),
+        Request::Connections { after, .. } => Ok(Answer::Connections(recent(*after))),
         Request::Campaigns { all: true } => Ok(Answer::Campaigns { campaigns: vec![campaign()] }),
         Request::Campaigns { all: false } => Ok(Answer::Campaigns { campaigns: Vec::new() }),
         Request::Rules { kind: Some(_), .. } => Ok(Answer::Rules { rules: Vec::new(), total: 0 }),
@@ -155,6 +157,31 @@ fn source() -> Source {
         gap_samples: 9,
         gap_flagged: 4,
         ..Source::default()
+    }
+}
+
+/// One connection more at each question; three were too many the first time.
+fn recent(after: Option<u64>) -> Recent {
+    let one = Evidence {
+        client: "203.0.113.7".to_owned(),
+        client_port: 40_000,
+        server: "198.51.100.1".to_owned(),
+        service: 443,
+        protocol: "tls".to_owned(),
+        started_unix_us: 1_700_000_000_000_000,
+        duration_us: 312_000,
+        rtt_us: Some(31_000),
+        flight_gap_us: Some(250_000),
+        path: "relayed".to_owned(),
+        ja4: Some("t13d1812h1_85036bcba153_d41ae481755e".to_owned()),
+        flags: vec!["established".to_owned(), "gap_sample".to_owned()],
+        ..Evidence::default()
+    };
+    match after {
+        Some(u64::MAX) => Recent { connections: Vec::new(), next: 100, missed: 0 },
+        Some(100) => Recent { connections: vec![one], next: 104, missed: 3 },
+        Some(after) => Recent { connections: vec![one], next: after + 1, missed: 0 },
+        None => Recent { connections: vec![one], next: 104, missed: 0 },
     }
 }
 

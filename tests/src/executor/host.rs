@@ -1,14 +1,15 @@
 //! The packet path over plain memory, in virtual time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sensor::host::{Bytes, Memory, Moment};
 use sensor_common::address::{Address, Prefix};
 use sensor_common::filter::{Probe, Trie};
 use sensor_common::path::{Verdict, judge};
-use sensor_common::tables::Clock;
+use sensor_common::rule::Reference;
 
-use super::memory::{Bytes, Memory};
-use super::rules::tier_marks;
+use super::rules::{Rules, tier_marks};
 use super::{Executor, List, Observation, RelativeNs, World, arrays, network_entries};
 
 /// When virtual time starts, nanoseconds: late enough that no rule of a test begins before 0.
@@ -16,26 +17,10 @@ const START_NS: u64 = 1_000_000_000_000_000;
 /// No two frames come at the same time, nanoseconds.
 const FRAME_NS: u64 = 1_000;
 
-/// Virtual time: when it is, and how far the clock of the timer tick is behind.
-struct Virtual(u64, u64);
-
-impl Clock for Virtual {
-    fn tick_ns(&self) -> u64 {
-        self.0.saturating_sub(self.1)
-    }
-
-    fn attempt_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.0
-    }
-}
-
 /// The packet path on the host, in virtual time.
 pub struct Host {
     memory: Memory,
+    rules: Rules,
     now_ns: u64,
     lag_ns: u64,
     /// The latest frame's verdict.
@@ -52,7 +37,8 @@ impl Host {
     /// In this world.
     #[must_use]
     pub fn within(world: &World) -> Self {
-        let mut host = Self { memory: Memory::new(world), now_ns: START_NS, lag_ns: 0, verdict: Verdict::Pass };
+        let memory = Memory::new(world.settings, &world.services, &world.limits);
+        let mut host = Self { memory, rules: Rules::default(), now_ns: START_NS, lag_ns: 0, verdict: Verdict::Pass };
         host.fill(world);
         host
     }
@@ -82,7 +68,7 @@ impl Host {
     /// The rules, networks and tiers of a world, in memory that is as new.
     fn fill(&mut self, world: &World) {
         for (list, prefix, ends) in world.rules() {
-            let place = self.memory.rules.fresh();
+            let place = self.rules.fresh();
             self.add_rule(list, &prefix, place, ends);
         }
         for (prefix, tier) in &world.tiers {
@@ -96,6 +82,13 @@ impl Host {
         let entries = network_entries(world, |relative| self.at(relative));
         for (index, bucket) in entries {
             self.memory.networks.all()[index] = bucket;
+        }
+    }
+
+    fn trie(&mut self, list: List) -> &mut BTreeMap<Prefix, Reference> {
+        match list {
+            List::Allow => self.memory.allowed(),
+            List::Deny => self.memory.denied(),
         }
     }
 
@@ -122,7 +115,7 @@ impl Executor for Host {
     fn run(&mut self, after: Duration, frame: &[u8]) -> bool {
         let after = u64::try_from(after.as_nanos()).expect("tests last less than centuries");
         self.now_ns = self.now_ns.saturating_add(after).saturating_add(FRAME_NS);
-        self.verdict = judge(&Bytes::new(frame), &self.memory, &Virtual(self.now_ns, self.lag_ns));
+        self.verdict = judge(&Bytes::new(frame), &self.memory, &Moment { now_ns: self.now_ns, lag_ns: self.lag_ns });
         matches!(self.verdict, Verdict::Drop(_))
     }
 
@@ -136,8 +129,8 @@ impl Executor for Host {
             networks: arrays::networks(memory.networks.all()),
             attempts: arrays::attempts(memory.half_open.all()),
             connections: arrays::connections(memory.connections.all()),
-            allow: memory.rules.hits(List::Allow, hits_of),
-            deny: memory.rules.hits(List::Deny, hits_of),
+            allow: self.rules.hits(List::Allow, hits_of),
+            deny: self.rules.hits(List::Deny, hits_of),
             classes: memory.classes.copy(),
             events: std::mem::take(memory.events.get_mut()),
         }
@@ -149,15 +142,15 @@ impl Executor for Host {
 
     fn add_rule(&mut self, list: List, prefix: &Prefix, place: u32, ends: Option<RelativeNs>) {
         let expires_ns = ends.map_or(u64::MAX, |ends| self.at(ends));
-        let entry = self.memory.rules.enter(list, prefix, place, expires_ns, self.memory.settings.seed);
+        let entry = self.rules.enter(list, prefix, place, expires_ns, self.memory.settings.seed);
         self.memory.write_rule(place, entry.rule);
         self.memory.mark(&entry.marks);
-        self.memory.trie(list).insert(*prefix, entry.reference);
+        self.trie(list).insert(*prefix, entry.reference);
     }
 
     fn remove_rule(&mut self, list: List, prefix: &Prefix) {
-        let (place, free) = self.memory.rules.leave(list, prefix);
-        self.memory.trie(list).remove(prefix);
+        let (place, free) = self.rules.leave(list, prefix);
+        self.trie(list).remove(prefix);
         self.memory.write_rule(place, free);
     }
 }

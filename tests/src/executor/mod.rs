@@ -7,7 +7,6 @@
 mod age;
 mod arrays;
 pub mod both;
-pub mod capture;
 pub mod conversation;
 pub mod expect;
 pub mod given;
@@ -15,7 +14,6 @@ pub mod host;
 pub mod kernel;
 mod mapped;
 mod maps;
-mod memory;
 mod rules;
 mod source;
 

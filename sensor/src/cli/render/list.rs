@@ -10,7 +10,7 @@ use crate::cli::style::{Paint, Tone};
 use crate::control::protocol::{Rule, Source, Tunable};
 
 /// A table without lines; on a terminal it fits the width, elsewhere a row is always one line.
-fn table(header: &[&str], numbers: std::ops::Range<usize>, paint: Paint) -> Table {
+pub(super) fn table(header: &[&str], numbers: std::ops::Range<usize>, paint: Paint) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let wide = !std::io::stdout().is_terminal();
@@ -31,7 +31,7 @@ fn table(header: &[&str], numbers: std::ops::Range<usize>, paint: Paint) -> Tabl
     table
 }
 
-fn text(table: &Table) -> String {
+pub(super) fn text(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod detail;
+mod evidence;
 mod list;
 mod number;
 mod report;
@@ -10,6 +11,7 @@ mod status;
 use super::style::Paint;
 use crate::control::protocol::Answer;
 use crate::doctor::Report;
+use crate::evidence::Evidence;
 
 /// The answer as text that ends with a line end.
 #[must_use]
@@ -18,6 +20,7 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
         Answer::Status(status) => status::render(status, paint),
         Answer::Explain(explanation) => detail::explanation(explanation, paint),
         Answer::Report(one) => report::markdown(one),
+        Answer::Connections(recent) => evidence::render(&recent.connections, paint),
         Answer::Sources { sources, total } => list::sources(sources, *total, paint),
         Answer::Campaigns { campaigns } => detail::campaigns(campaigns, paint),
         Answer::Rules { rules, total } => list::all_rules(rules, *total, paint),
@@ -31,4 +34,10 @@ pub fn answer(answer: &Answer, paint: Paint) -> String {
 #[must_use]
 pub fn doctor(report: &Report, paint: Paint) -> String {
     checks::render(report, paint)
+}
+
+/// Evidence on connections, one a line.
+#[must_use]
+pub fn evidence(all: &[Evidence], paint: Paint) -> String {
+    evidence::render(all, paint)
 }

@@ -1,41 +1,50 @@
-//! The packet path's tables in plain memory. The one place of the tests that hands out `&mut` from `&self`, as the
-//! kernel's maps do.
+//! The packet path's tables in plain memory. The one place outside the kernel that hands out `&mut` from `&self`, as
+//! the kernel's maps do.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sensor_common::address::{Address, Prefix};
-use sensor_common::connection::{Connection, ConnectionBucket, Tuple};
+use sensor_common::connection::{Connection, ConnectionBucket, ConnectionKey, Tuple};
 use sensor_common::counter::Counter;
 use sensor_common::event::ConnectionEvent;
 use sensor_common::half_open::HalfOpenBucket;
 use sensor_common::plain::Plain;
 use sensor_common::rule::{ClassKey, ClassRule, Reference, Rule, TierLimit};
+use sensor_common::seat;
 use sensor_common::settings::Settings;
 use sensor_common::stats::{NetworkBucket, SourceBucket};
 use sensor_common::stream::{self, Buffer};
 use sensor_common::tables::{EventBudget, Frame, Tables};
 use sensor_common::traffic::TrafficBucket;
 use sensor_common::wire::Segment;
-use sensor_common::{capacity, filter};
-
-use super::rules::Rules;
-use super::{List, World};
+use sensor_common::{capacity, filter, hash};
 
 /// Bytes of a frame that its first buffer holds in the kernel's test run; the rest lies in fragments.
 const FIRST_BUFFER_BYTES: usize = 3_520;
-/// CPUs that a test may name.
+/// CPUs there are.
 const CPUS: usize = 8;
 
 /// A frame in memory.
-pub(super) struct Bytes {
+#[derive(Debug)]
+pub struct Bytes {
     bytes: Vec<u8>,
     first_buffer: usize,
+    length: usize,
 }
 
 impl Bytes {
-    pub(super) fn new(frame: &[u8]) -> Self {
-        Self { bytes: frame.to_vec(), first_buffer: frame.len().min(FIRST_BUFFER_BYTES) }
+    /// A whole frame.
+    #[must_use]
+    pub fn new(frame: &[u8]) -> Self {
+        Self::cut(frame, frame.len())
+    }
+
+    /// The beginning of a frame that was so long. What is missing cannot be read, as bytes outside the first buffer.
+    #[must_use]
+    pub fn cut(frame: &[u8], length: usize) -> Self {
+        let length = length.max(frame.len());
+        Self { bytes: frame.to_vec(), first_buffer: frame.len().min(FIRST_BUFFER_BYTES), length }
     }
 }
 
@@ -45,7 +54,7 @@ impl Frame for Bytes {
     }
 
     fn len(&self) -> usize {
-        self.bytes.len()
+        self.length
     }
 
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
@@ -57,11 +66,15 @@ impl Frame for Bytes {
 }
 
 /// An array whose elements are shared.
-pub(super) struct Shared<T>(Box<[UnsafeCell<T>]>);
+#[derive(Debug)]
+pub struct Shared<T>(Box<[UnsafeCell<T>]>);
 
 impl<T: Plain> Shared<T> {
     fn new(elements: usize) -> Self {
-        Self((0..elements).map(|_| UnsafeCell::new(T::zeroed())).collect())
+        // Pages that nobody writes to stay unused.
+        let zeroed = Box::<[UnsafeCell<T>]>::new_zeroed_slice(elements);
+        // SAFETY: all bits zero is a valid `T`, as any other pattern is.
+        Self(unsafe { zeroed.assume_init() })
     }
 
     #[expect(clippy::mut_from_ref, reason = "the packet path's tables are shared by contract, as maps are")]
@@ -73,7 +86,7 @@ impl<T: Plain> Shared<T> {
     }
 
     /// All elements, between frames.
-    pub(super) fn all(&mut self) -> &mut [T] {
+    pub fn all(&mut self) -> &mut [T] {
         let cells: *mut [UnsafeCell<T>] = &raw mut *self.0;
         // SAFETY: `UnsafeCell<T>` has the layout of `T`, and `self` is borrowed alone.
         unsafe { &mut *(cells as *mut [T]) }
@@ -81,61 +94,75 @@ impl<T: Plain> Shared<T> {
 }
 
 /// Class rules.
-pub(super) struct Classes(BTreeMap<ClassKey, Box<UnsafeCell<ClassRule>>>);
+#[derive(Debug)]
+pub struct Classes(BTreeMap<ClassKey, Box<UnsafeCell<ClassRule>>>);
 
 impl Classes {
-    pub(super) fn put(&mut self, key: ClassKey, rule: ClassRule) {
+    /// Enters a rule.
+    pub fn put(&mut self, key: ClassKey, rule: ClassRule) {
         self.0.insert(key, Box::new(UnsafeCell::new(rule)));
     }
 
-    pub(super) fn copy(&mut self) -> BTreeMap<ClassKey, ClassRule> {
+    /// All of them.
+    pub fn copy(&mut self) -> BTreeMap<ClassKey, ClassRule> {
         self.0.iter_mut().map(|(key, rule)| (*key, *rule.get_mut())).collect()
     }
 }
 
 /// The packet path's tables in plain memory.
-pub(super) struct Memory {
+#[derive(Debug)]
+pub struct Memory {
     segment: UnsafeCell<Segment>,
     payload: UnsafeCell<Box<Buffer>>,
-    pub(super) settings: Settings,
-    services: Vec<u16>,
-    pub(super) cpu: Cell<u32>,
-    pub(super) counters: RefCell<BTreeMap<Counter, u64>>,
-    pub(super) traffic: Shared<TrafficBucket>,
-    pub(super) half_open: Shared<HalfOpenBucket>,
-    pub(super) sources: Shared<SourceBucket>,
-    pub(super) networks: Shared<NetworkBucket>,
-    pub(super) connections: Shared<ConnectionBucket>,
-    pub(super) rules: Rules,
+    /// What the packet path is told.
+    pub settings: Settings,
+    services: BTreeSet<u16>,
+    /// The CPU that frames come to, below 8.
+    pub cpu: Cell<u32>,
+    /// All CPUs together.
+    pub counters: RefCell<BTreeMap<Counter, u64>>,
+    pub traffic: Shared<TrafficBucket>,
+    pub half_open: Shared<HalfOpenBucket>,
+    pub sources: Shared<SourceBucket>,
+    pub networks: Shared<NetworkBucket>,
+    pub connections: Shared<ConnectionBucket>,
     filter: Vec<u64>,
     /// As many as were used.
     places: Vec<Rule>,
     /// By region and place.
-    pub(super) hits: RefCell<BTreeMap<(u32, u32), u64>>,
+    pub hits: RefCell<BTreeMap<(u32, u32), u64>>,
     allow: BTreeMap<Prefix, Reference>,
     deny: BTreeMap<Prefix, Reference>,
     /// How often the tries of rules were asked.
-    pub(super) asked: Cell<u64>,
-    pub(super) tiered: BTreeMap<Prefix, u32>,
+    pub asked: Cell<u64>,
+    /// Prefixes that belong to a tier.
+    pub tiered: BTreeMap<Prefix, u32>,
     limits: BTreeMap<u32, TierLimit>,
-    pub(super) classes: Classes,
+    pub classes: Classes,
     budgets: Shared<EventBudget>,
-    random: RefCell<fastrand::Rng>,
-    pub(super) events: RefCell<Vec<ConnectionEvent>>,
-    /// How many more events the ring takes.
-    pub(super) room: Cell<usize>,
+    drawn: Cell<u64>,
+    /// Records sent to the daemon.
+    pub events: RefCell<Vec<ConnectionEvent>>,
+    /// How many more records the ring takes.
+    pub room: Cell<usize>,
+    /// The bucket of connections that was asked for last.
+    touched: Cell<Option<u32>>,
 }
 
 impl Memory {
-    /// Settings, services and limits of a world, and empty tables.
-    pub(super) fn new(world: &World) -> Self {
-        let sizes = world.settings.sizes.elements();
+    /// Empty tables of the sizes that the settings say.
+    ///
+    /// # Panics
+    /// If the sizes do not fit into the address space.
+    #[must_use]
+    pub fn new(settings: Settings, services: &[u16], limits: &[(u32, TierLimit)]) -> Self {
+        let sizes = settings.sizes.elements();
         let size = |elements: u32| usize::try_from(elements).expect("fits into memory");
         Self {
             segment: UnsafeCell::new(Segment::zeroed()),
             payload: UnsafeCell::new(Box::new([0; capacity::SEGMENT_BYTES])),
-            settings: world.settings,
-            services: world.services.clone(),
+            settings,
+            services: services.iter().copied().collect(),
             cpu: Cell::new(0),
             counters: RefCell::default(),
             traffic: Shared::new(size(sizes.traffic)),
@@ -143,7 +170,6 @@ impl Memory {
             sources: Shared::new(size(sizes.sources)),
             networks: Shared::new(size(sizes.networks)),
             connections: Shared::new(size(sizes.connections)),
-            rules: Rules::default(),
             filter: vec![0; size(filter::WORDS)],
             places: Vec::new(),
             hits: RefCell::default(),
@@ -151,23 +177,31 @@ impl Memory {
             deny: BTreeMap::new(),
             asked: Cell::new(0),
             tiered: BTreeMap::new(),
-            limits: world.limits.iter().copied().collect(),
+            limits: limits.iter().copied().collect(),
             classes: Classes(BTreeMap::new()),
             budgets: Shared::new(CPUS),
-            random: RefCell::new(fastrand::Rng::with_seed(world.settings.seed)),
+            drawn: Cell::new(0),
             events: RefCell::default(),
             room: Cell::new(usize::MAX),
+            touched: Cell::new(None),
         }
     }
 
-    /// Sets bits of the filter.
-    pub(super) fn mark(&mut self, marks: &[(u32, u64)]) {
+    /// Sets bits of the filter: words, and the bits in each.
+    ///
+    /// # Panics
+    /// If there is no such word.
+    pub fn mark(&mut self, marks: &[(u32, u64)]) {
         for (word, bits) in marks {
             self.filter[usize::try_from(*word).expect("fits")] |= bits;
         }
     }
 
-    pub(super) fn write_rule(&mut self, place: u32, rule: Rule) {
+    /// Writes a place of the rule table.
+    ///
+    /// # Panics
+    /// If places do not fit into the address space.
+    pub fn write_rule(&mut self, place: u32, rule: Rule) {
         let place = usize::try_from(place).expect("fits");
         if self.places.len() <= place {
             self.places.resize(place + 1, Rule::zeroed());
@@ -175,11 +209,25 @@ impl Memory {
         self.places[place] = rule;
     }
 
-    pub(super) fn trie(&mut self, list: List) -> &mut BTreeMap<Prefix, Reference> {
-        match list {
-            List::Allow => &mut self.allow,
-            List::Deny => &mut self.deny,
-        }
+    /// Allowed prefixes, and where their rules stand.
+    pub fn allowed(&mut self) -> &mut BTreeMap<Prefix, Reference> {
+        &mut self.allow
+    }
+
+    /// Denied prefixes, and where their rules stand.
+    pub fn denied(&mut self) -> &mut BTreeMap<Prefix, Reference> {
+        &mut self.deny
+    }
+
+    /// The connection that the frame judged last belongs to, as it stands now; its state is `None` if the record is
+    /// gone. `None` if connections were not asked for.
+    #[must_use]
+    pub fn latest(&mut self) -> Option<(ConnectionKey, Option<Connection>)> {
+        let tuple = self.segment.get_mut().tuple;
+        let bucket = self.connections.get(self.touched.take()?)?;
+        let holds = |way: &usize| bucket.tags[*way] != seat::FREE && bucket.keys[*way].is(&tuple);
+        let state = (0..bucket.tags.len()).find(holds).map(|way| bucket.records[way]);
+        Some((tuple.key(), state))
     }
 }
 
@@ -245,6 +293,7 @@ impl Tables for Memory {
     }
 
     fn connections(&self, index: u32) -> Option<&mut ConnectionBucket> {
+        self.touched.set(Some(index));
         self.connections.get(index)
     }
 
@@ -290,7 +339,9 @@ impl Tables for Memory {
     }
 
     fn random(&self) -> u32 {
-        self.random.borrow_mut().u32(..)
+        let drawn = self.drawn.get().wrapping_add(1);
+        self.drawn.set(drawn);
+        hash::mix(drawn, self.settings.seed) as u32
     }
 
     fn report(&self, tuple: &Tuple, connection: &Connection, now_ns: u64) -> bool {
@@ -301,7 +352,7 @@ impl Tables for Memory {
     }
 
     fn scan(&self, frame: &Bytes, offset: usize, length: usize, connection: &mut Connection) -> bool {
-        assert!((1..=capacity::SEGMENT_BYTES).contains(&length), "scan of {length} bytes");
+        debug_assert!((1..=capacity::SEGMENT_BYTES).contains(&length), "scan of {length} bytes");
         let Some(bytes) = offset.checked_add(length).and_then(|end| frame.bytes.get(offset..end)) else {
             return false;
         };
@@ -310,11 +361,9 @@ impl Tables for Memory {
         buffer[..length].copy_from_slice(bytes);
         connection.position = 0;
         connection.end = u32::try_from(length).expect("at most SEGMENT_BYTES");
-        let mut steps = 0;
-        while stream::step(connection, buffer) {
-            steps += 1;
-            assert!(steps <= capacity::SEGMENT_STEPS, "a segment took more steps than the kernel allows");
-        }
+        // The kernel runs as many steps and no more; they are always enough.
+        let more = (0..capacity::SEGMENT_STEPS).all(|_| stream::step(connection, buffer));
+        debug_assert!(!more, "a segment took more steps than the kernel allows");
         true
     }
 }
