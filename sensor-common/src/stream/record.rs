@@ -9,20 +9,21 @@ use crate::connection::Connection;
 use crate::plain;
 
 plain! {
-    /// State of the record walker.
+    /// State of the walker over TLS records, or over the frames of HTTP/2 or WebSocket: each a header and a run of bytes.
     pub struct Records {
-        /// Bytes left in the record at hand.
+        /// Bytes left in the one at hand.
         pub left: u32,
-        /// Length of the record whose header is being read.
-        pub length: u16,
-        /// Bytes of the record header read so far.
+        /// An integer of the header that is being read: a record's length, the number of a frame's stream.
+        pub value: u32,
+        /// HTTP/2: highest stream that the client has opened.
+        pub stream: u32,
+        /// Bytes of the header read so far.
         pub header: u8,
         pub kind: u8,
-        /// Whether the previous application-data record was full-size.
-        pub full: u8,
-        /// See the constants of this module.
+        /// TLS: whether the previous application-data record was full-size. HTTP/2: the frame's flags.
+        pub flags: u8,
+        /// What has come: bits of the protocol's own module.
         pub seen: u8,
-        pub reserved: [u8; 6],
     }
 }
 
@@ -39,19 +40,19 @@ const SEEN_OLD: u8 = 2;
 const SEEN_FINISHED: u8 = 4;
 
 /// Record length from which on a record counts as full-size, bytes.
-const FULL_BYTES: u16 = 16_384;
+const FULL_BYTES: u32 = 16_384;
 /// Longest record that TLS allows: 2^14 + 2048 (RFC 5246 section 6.2.3), bytes.
-const RECORD_MAX: u16 = 18_432;
+const RECORD_MAX: u32 = 18_432;
 /// Application data of at most this length is protocol chatter, bytes.
-const CHATTER_BYTES: u16 = 40;
+const CHATTER_BYTES: u32 = 40;
 /// An encrypted Finished of TLS 1.2 is shorter than any second ClientHello, bytes.
-const FINISHED_MAX: u16 = 100;
+const FINISHED_MAX: u32 = 100;
 /// Highest version that TLS 1.2 and older offer.
 const TLS_1_2: u16 = 0x0303;
 
 impl Records {
     /// Before the first byte.
-    pub const NEW: Self = Self { left: 0, length: 0, header: 0, kind: 0, full: 0, seen: 0, reserved: [0; 6] };
+    pub const NEW: Self = Self { left: 0, value: 0, stream: 0, header: 0, kind: 0, flags: 0, seen: 0 };
 }
 
 /// Passes over the record at hand, or reads one byte of the next header.
@@ -82,13 +83,13 @@ pub(super) fn step(connection: &mut Connection, buffer: &Buffer) -> Step {
         1 => value == 3,
         2 => true,
         3 => {
-            records.length = u16::from(value) << 8;
+            records.value = u32::from(value) << 8;
             true
         }
         _ => {
-            records.length |= u16::from(value);
-            records.left = u32::from(records.length);
-            records.length <= RECORD_MAX
+            records.value |= u32::from(value);
+            records.left = records.value;
+            records.value <= RECORD_MAX
         }
     };
     if !good {
@@ -110,7 +111,7 @@ fn begin(connection: &mut Connection) -> bool {
         CHANGE_CIPHER_SPEC => records.seen |= SEEN_CHANGE,
         // TLS 1.2 sends its key exchange before the change, or a short Finished behind it. A second ClientHello
         // (RFC 8446 section 4.1.2) comes behind a change and is longer.
-        HANDSHAKE if records.seen & SEEN_CHANGE == 0 || records.length <= FINISHED_MAX => records.seen |= SEEN_OLD,
+        HANDSHAKE if records.seen & SEEN_CHANGE == 0 || records.value <= FINISHED_MAX => records.seen |= SEEN_OLD,
         _ => {}
     }
     if records.kind != APPLICATION_DATA {
@@ -121,10 +122,10 @@ fn begin(connection: &mut Connection) -> bool {
         records.seen |= SEEN_FINISHED;
         return false;
     }
-    let continues = records.full != 0;
-    records.full = u8::from(records.length >= FULL_BYTES);
+    let continues = records.flags != 0;
+    records.flags = u8::from(records.value >= FULL_BYTES);
     let turn = connection.requests == 0 && connection.found == 0 || connection.ack != connection.counted_ack;
-    if records.length <= CHATTER_BYTES || continues || !turn {
+    if records.value <= CHATTER_BYTES || continues || !turn {
         return false;
     }
     connection.counted_ack = connection.ack;
