@@ -3,6 +3,7 @@
 pub mod client;
 pub mod delay;
 pub mod demo;
+pub mod evidence;
 pub mod executor;
 pub mod frame;
 pub mod hello;

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sensor_tests::client::run_users;
 use sensor_tests::demo::{self, DemoOptions};
+use sensor_tests::evidence::{self, EvidenceOptions};
 use sensor_tests::model::{Serve, api::Pace, serve};
 use sensor_tests::{delay, lab, relay};
 
@@ -24,6 +25,8 @@ struct Cli {
 enum Verb {
     /// Show the main job: a hydra of relays beside benign users, found and stopped by the sensor.
     Demo(DemoOptions),
+    /// Measure what the sensor says about connections against what happened.
+    Evidence(EvidenceOptions),
     /// Remove what killed runs and kept labs left behind.
     Down,
     /// Run the model server.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.verb {
         Verb::Demo(options) => return demo::run(&options),
+        Verb::Evidence(options) => return evidence::run(&options),
         Verb::Down => {
             let removed = lab::cleanup::take_down_leftovers()?;
             if removed.is_empty() {

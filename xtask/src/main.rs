@@ -5,6 +5,7 @@ mod check;
 mod ci;
 mod command;
 mod demo;
+mod evidence;
 mod lab;
 mod privilege;
 mod progress;
@@ -27,6 +28,7 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Demo(demo::Args),
+    Evidence(evidence::Args),
     Test(test::Args),
     Check(check::Args),
     Ci(ci::Args),
@@ -45,6 +47,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Setup(args) => setup::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Evidence(args) => evidence::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Ci(args) => ci::run(&args),
