@@ -1,6 +1,7 @@
 //! Whose connections have a relay-gap sample, and whose are flagged: direct clients by program, relayed ones by relay.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -36,7 +37,7 @@ pub(crate) struct Row {
 
 /// Each client with `connections` from each address: directly, and through each relay.
 pub(crate) fn measure(live: &mut Live, connections: usize, skipped: &mut Vec<String>) -> Result<Vec<Row>> {
-    live.server.stop(std::time::Duration::from_secs(2));
+    live.server.stop(Duration::from_secs(2));
     live.server = Kind::Hyper.start(&live.lab)?;
     let clients: Vec<Program> = CLIENTS.into_iter().filter(|client| client.is_installed()).collect();
     let mut rows = Vec::new();
@@ -51,7 +52,7 @@ pub(crate) fn measure(live: &mut Live, connections: usize, skipped: &mut Vec<Str
         }
         let exits = (0..RELAY_ADDRESSES).map(|n| exit(number * RELAY_ADDRESSES + n));
         let started: Result<Vec<_>> = exits.clone().map(|exit| relay.start(&live.lab, exit)).collect();
-        let _processes = match started {
+        let mut processes = match started {
             Ok(processes) => processes,
             Err(error) => {
                 skipped.push(format!("relay {}: {error:#}", relay.name()));
@@ -63,6 +64,10 @@ pub(crate) fn measure(live: &mut Live, connections: usize, skipped: &mut Vec<Str
                 Ok(row) => rows.push(row),
                 Err(error) => skipped.push(format!("{} through {}: {error:#}", client.name(), relay.name())),
             }
+        }
+        // Asked to end, each gives back what it holds outside the lab.
+        for process in &mut processes {
+            process.stop(Duration::from_secs(3));
         }
     }
     for row in &rows {

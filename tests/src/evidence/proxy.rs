@@ -67,7 +67,9 @@ impl Relay {
     pub(crate) fn start(self, lab: &Lab, exit: Ipv4Addr) -> Result<Process> {
         let name = format!("{}-{exit}", self.name());
         let file = lab.dir().join(format!("{name}.conf"));
-        fs::write(&file, self.config(exit)).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, self.config(exit, &lab.dir())).with_context(|| format!("write {}", file.display()))?;
+        // Squid wants one; nothing need be in it.
+        fs::write(lab.dir().join("mime.conf"), "").context("write mime.conf")?;
         let mut command = self.command(lab, exit, &file)?;
         command.current_dir(lab.dir());
         let mut process = lab.spawn(Role::Exits, &name, command)?;
@@ -96,13 +98,18 @@ impl Relay {
             Self::Socat => command
                 .arg(format!("TCP4-LISTEN:{RELAY_PORT},bind={exit},fork,reuseaddr"))
                 .arg(format!("TCP4:{SERVER_V4}:{TLS_PORT},bind={exit}")),
-            Self::Squid => command.arg("-N").arg("-f").arg(file),
+            // The name keeps its shared memory apart from that of another.
+            Self::Squid => {
+                let [_, b, c, _] = exit.octets();
+                command.args(["-n", &format!("exit{b}x{c}x{}", std::process::id()), "-N", "-f"]).arg(file)
+            }
             Self::Tinyproxy => command.arg("-d").arg("-c").arg(file),
         };
         Ok(command)
     }
 
-    fn config(self, exit: Ipv4Addr) -> String {
+    fn config(self, exit: Ipv4Addr, dir: &Path) -> String {
+        let dir = dir.display();
         match self {
             Self::Danted => format!(
                 "logoutput: stderr\ninternal: {exit} port = {RELAY_PORT}\nexternal: {exit}\nclientmethod: none\n\
@@ -118,8 +125,10 @@ impl Relay {
             Self::Microsocks | Self::Socat => String::new(),
             Self::Squid => format!(
                 "http_port {exit}:{RELAY_PORT}\ntcp_outgoing_address {exit}\nhttp_access allow all\ncache deny all\n\
-                 access_log none\ncache_log stdio:/dev/stderr\ncache_store_log none\npid_filename none\n\
-                 pinger_enable off\nnetdb_filename none\nvisible_hostname exit\nshutdown_lifetime 0 seconds\n"
+                 access_log none\ncache_log /dev/null\ncache_store_log none\npid_filename none\npinger_enable off\n\
+                 netdb_filename none\nvisible_hostname exit\nshutdown_lifetime 0 seconds\nmime_table {dir}/mime.conf\n\
+                 error_directory {dir}\nicon_directory {dir}\ncoredump_dir {dir}\nunlinkd_program /bin/true\n\
+                 logfile_daemon /bin/true\ncache_effective_user nobody\n"
             ),
             Self::Tinyproxy => format!("Port {RELAY_PORT}\nListen {exit}\nBind {exit}\nTimeout 60\nMaxClients 50\n"),
         }
