@@ -70,6 +70,17 @@ pub mod protocol {
     pub const HTTP1: u8 = 2;
     /// Anything else.
     pub const OTHER: u8 = 3;
+    /// Plaintext HTTP/2.
+    pub const HTTP2: u8 = 4;
+    /// WebSocket, behind a plaintext HTTP/1 upgrade.
+    pub const WEBSOCKET: u8 = 5;
+
+    /// Whether it is read in plaintext, so that the client speaks first and its requests are seen.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_plaintext(code: u8) -> bool {
+        matches!(code, HTTP1 | HTTP2 | WEBSOCKET)
+    }
 
     /// Its name in output and metrics.
     #[must_use]
@@ -78,6 +89,8 @@ pub mod protocol {
             NONE => "none",
             TLS => "tls",
             HTTP1 => "http1",
+            HTTP2 => "http2",
+            WEBSOCKET => "websocket",
             _ => "other",
         }
     }

@@ -30,4 +30,4 @@ pub mod traffic;
 pub mod wire;
 
 /// Version of every layout in this crate. Pinned maps of another version are never reused.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

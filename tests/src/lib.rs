@@ -4,6 +4,7 @@ pub mod bench;
 pub mod client;
 pub mod delay;
 pub mod demo;
+pub mod evidence;
 pub mod executor;
 pub mod flood;
 pub mod frame;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use sensor_tests::bench::{self, BenchOptions};
 use sensor_tests::client::run_users;
 use sensor_tests::demo::{self, DemoOptions};
+use sensor_tests::evidence::{self, EvidenceOptions};
 use sensor_tests::model::{Serve, api::Pace, serve};
 use sensor_tests::{delay, lab, relay};
 
@@ -27,6 +28,8 @@ enum Verb {
     Demo(DemoOptions),
     /// Measure what the packet path costs, beside floors and peers.
     Bench(BenchOptions),
+    /// Measure what the sensor says about connections against what happened.
+    Evidence(EvidenceOptions),
     /// Remove what killed runs and kept labs left behind.
     Down,
     /// Run the model server.
@@ -83,6 +86,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.verb {
         Verb::Demo(options) => return demo::run(&options),
         Verb::Bench(options) => return bench::run(&options),
+        Verb::Evidence(options) => return evidence::run(&options),
         Verb::Down => {
             let removed = lab::cleanup::take_down_leftovers()?;
             if removed.is_empty() {

@@ -6,6 +6,7 @@ mod check;
 mod ci;
 mod command;
 mod demo;
+mod evidence;
 mod fuzz;
 mod lab;
 mod privilege;
@@ -30,6 +31,7 @@ enum Verb {
     Setup(setup::Args),
     Demo(demo::Args),
     Bench(bench::Args),
+    Evidence(evidence::Args),
     Test(test::Args),
     Check(check::Args),
     Ci(ci::Args),
@@ -50,6 +52,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Verb::Setup(args) => setup::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Evidence(args) => evidence::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Ci(args) => ci::run(&args),

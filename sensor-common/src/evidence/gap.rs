@@ -81,11 +81,11 @@ pub(super) fn second_flight<T: Tables>(context: &Context<'_, T>, connection: &mu
 pub(super) fn settle<T: Tables>(context: &Context<'_, T>, connection: &mut Connection) -> bool {
     let us = match connection.protocol {
         protocol::TLS => connection.flight_gap_us,
-        protocol::HTTP1 => connection.hello_gap_us,
+        code if protocol::is_plaintext(code) => connection.hello_gap_us,
         _ => UNKNOWN_US,
     };
     if us == UNKNOWN_US {
-        if connection.protocol == protocol::HTTP1 {
+        if protocol::is_plaintext(connection.protocol) {
             give_up(context, connection);
         }
         return false;

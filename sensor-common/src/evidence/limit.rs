@@ -30,7 +30,7 @@ pub(super) fn count_requests<T: Tables>(context: &Context<'_, T>, connection: &m
     connection.requests = connection.requests.saturating_add(found);
     connection.flags |= flag::REQUESTED;
     // Not by the protocol: the stream may have contradicted it behind the request.
-    let estimated = connection.hello.is_done();
+    let estimated = connection.hello.is_done() || connection.protocol == protocol::WEBSOCKET;
     let counter = if estimated { Counter::RequestsEstimated } else { Counter::RequestsExact };
     tables.count(counter, u64::from(found));
     let Some(source) = place::enter_source(context) else {

@@ -320,10 +320,10 @@ fn is_ready(connection: &Connection) -> bool {
     if connection.flags & flag::REPORTED != 0 {
         return false;
     }
-    match connection.protocol {
-        protocol::HTTP1 => connection.flags & flag::REQUESTED != 0,
-        _ => connection.stage == stage::DONE,
+    if protocol::is_plaintext(connection.protocol) {
+        return connection.flags & flag::REQUESTED != 0;
     }
+    connection.stage == stage::DONE
 }
 
 /// Sends the connection's record, once, if the second's budget has room for it.

@@ -2,31 +2,35 @@
 //!
 //! Of a head only its shape is kept: method, header names and their order, version. No value is stored or hashed.
 
+mod chunk;
+
 use super::{Buffer, Step, byte, mix};
 use crate::connection::Connection;
 use crate::plain;
 
 plain! {
-    /// State of the request parser.
+    /// State of the parser of heads.
     pub struct Http {
-        /// Chain over method, header names and version of the head at hand.
+        /// Chain over method, header names and version of the head at hand. HTTP/2: over settings and names.
         pub shape: u64,
         /// Hash of the token at hand.
         pub token: u64,
         /// The latest eight bytes of the line at hand, without carriage returns.
         pub window: u64,
-        /// Body or chunk bytes left; while a length is read, its value.
+        /// Bytes left of the body, chunk or string at hand; while a length is read, its value.
         pub left: u32,
         /// Bytes of the head at hand.
         pub head: u32,
         pub phase: u8,
-        /// Which known header name the token at hand may still become.
+        /// Which known header name the token at hand may still become. HTTP/2: what the integer at hand says.
         pub candidate: u8,
-        /// Bytes of the token or line at hand, saturating.
+        /// Bytes of the token or line at hand, saturating. HTTP/2: bits of the integer at hand.
         pub length: u8,
         /// See the constants of this module.
         pub seen: u8,
-        pub reserved: [u8; 4],
+        /// HTTP/2: bytes of padding at the end of the frame at hand.
+        pub padding: u8,
+        pub reserved: [u8; 3],
     }
 }
 
@@ -48,6 +52,7 @@ const TRAILER: u8 = 10;
 const NO_HEADER: u8 = 0;
 const CONTENT_LENGTH: u8 = 1;
 const TRANSFER_ENCODING: u8 = 2;
+const UPGRADE: u8 = 3;
 
 const SEEN_LENGTH: u8 = 1;
 const SEEN_CHUNKED: u8 = 2;
@@ -59,12 +64,20 @@ const SEEN_RETURN: u8 = 8;
 const SEEN_FRAMING: u8 = 16;
 /// A transfer-encoding has come.
 const SEEN_ENCODING: u8 = 32;
+/// The head asks to go on in WebSocket.
+const SEEN_WEBSOCKET: u8 = 64;
 
 /// Known names, padded so that a masked index stays inside.
 const CONTENT_LENGTH_NAME: [u8; 32] = padded(b"content-length");
 const CONTENT_LENGTH_BYTES: u8 = 14;
 const TRANSFER_ENCODING_NAME: [u8; 32] = padded(b"transfer-encoding");
 const TRANSFER_ENCODING_BYTES: u8 = 17;
+const UPGRADE_NAME: [u8; 32] = padded(b"upgrade");
+const UPGRADE_BYTES: u8 = 7;
+
+/// [`Http::shape`] behind the method of the HTTP/2 preface, and the bytes of its first line.
+const PREFACE_SHAPE: u64 = mix(mix(mix(mix(b'P' as u64) ^ b'R' as u64) ^ b'I' as u64)).wrapping_add(3);
+const PREFACE_LINE_BYTES: u32 = 16;
 
 impl Http {
     /// Before the first byte.
@@ -78,7 +91,8 @@ impl Http {
         candidate: NO_HEADER,
         length: 0,
         seen: 0,
-        reserved: [0; 4],
+        padding: 0,
+        reserved: [0; 3],
     };
 
     /// The class of the head just read; never 0.
@@ -143,7 +157,7 @@ pub(super) fn step(connection: &mut Connection, buffer: &Buffer) -> Step {
         START | METHOD | TARGET => request_line(http, value),
         NAME | TRAILER => name(http, value),
         VALUE => header_value(http, value),
-        _ => chunk(http, value),
+        _ => chunk::step(http, value),
     }
 }
 
@@ -153,6 +167,10 @@ fn request_line(http: &mut Http, value: u8) -> Step {
         // RFC 9112 section 2.2: empty lines before a request are ignored.
         if value == b'\r' || value == b'\n' {
             return Step::More;
+        }
+        // No method begins like this: the server has agreed to the upgrade.
+        if http.seen & SEEN_WEBSOCKET != 0 && !value.is_ascii_uppercase() {
+            return Step::WebSocket;
         }
         http.begin_line(METHOD);
         http.shape = 0;
@@ -176,7 +194,11 @@ fn request_line(http: &mut Http, value: u8) -> Step {
     match value {
         b'\r' => {}
         b'\n' => {
-            // "HTTP/1." and any minor version; "PRI * HTTP/2.0" ends here.
+            let preface = http.window == u64::from_be_bytes(*b"HTTP/2.0") && http.head == PREFACE_LINE_BYTES;
+            if preface && http.shape == PREFACE_SHAPE {
+                return Step::Http2;
+            }
+            // "HTTP/1." and any minor version.
             if http.window >> 8 != u64::from_be_bytes(*b"\0HTTP/1.") {
                 return Step::Malformed;
             }
@@ -201,6 +223,7 @@ fn name(http: &mut Http, value: u8) -> Step {
             let whole = match http.candidate {
                 CONTENT_LENGTH => http.length == CONTENT_LENGTH_BYTES,
                 TRANSFER_ENCODING => http.length == TRANSFER_ENCODING_BYTES,
+                UPGRADE => http.length == UPGRADE_BYTES,
                 _ => false,
             };
             if http.phase == TRAILER {
@@ -225,6 +248,7 @@ fn name(http: &mut Http, value: u8) -> Step {
             http.candidate = match (http.length, lower) {
                 (0, b'c') => CONTENT_LENGTH,
                 (0, b't') => TRANSFER_ENCODING,
+                (0, b'u') => UPGRADE,
                 (0, _) => NO_HEADER,
                 (at, byte) if expected(http.candidate, at) == byte => http.candidate,
                 _ => NO_HEADER,
@@ -256,7 +280,12 @@ fn start_value(http: &mut Http) -> Step {
 fn header_value(http: &mut Http, value: u8) -> Step {
     http.head += 1;
     if value == b'\n' {
-        http.seen = if http.candidate == NO_HEADER { http.seen & !SEEN_FRAMING } else { http.seen | SEEN_FRAMING };
+        let framing = matches!(http.candidate, CONTENT_LENGTH | TRANSFER_ENCODING);
+        http.seen = if framing { http.seen | SEEN_FRAMING } else { http.seen & !SEEN_FRAMING };
+        // Only the last eight letters are at hand.
+        if http.candidate == UPGRADE && http.window == u64::from_be_bytes(*b"ebsocket") {
+            http.seen |= SEEN_WEBSOCKET;
+        }
         let good = http.candidate != CONTENT_LENGTH || http.seen & SEEN_DIGIT != 0;
         if http.candidate == TRANSFER_ENCODING {
             // Only the last encoding counts: "chunked" alone or behind a comma.
@@ -308,49 +337,6 @@ fn end_of_head(http: &mut Http) -> Step {
     Step::Request
 }
 
-/// Chunked transfer coding (RFC 9112 section 7.1).
-#[inline(always)]
-fn chunk(http: &mut Http, value: u8) -> Step {
-    if http.phase == CHUNK_END {
-        return match value {
-            b'\r' => Step::More,
-            b'\n' => {
-                http.left = 0;
-                http.seen &= !SEEN_DIGIT;
-                http.begin_line(CHUNK_SIZE);
-                Step::More
-            }
-            _ => Step::Malformed,
-        };
-    }
-    let digit = match value {
-        b'\r' => return Step::More,
-        b'\n' => {
-            let next = if http.left == 0 { TRAILER } else { CHUNK };
-            let good = http.seen & SEEN_DIGIT != 0;
-            http.head = 0;
-            http.begin_line(next);
-            return if good { Step::More } else { Step::Malformed };
-        }
-        _ if http.phase == CHUNK_EXTENSION => 16,
-        b'0'..=b'9' => value - b'0',
-        b'a'..=b'f' => value - b'a' + 10,
-        b'A'..=b'F' => value - b'A' + 10,
-        b';' | b' ' | b'\t' => 16,
-        _ => return Step::Malformed,
-    };
-    if digit == 16 {
-        http.phase = CHUNK_EXTENSION;
-        return Step::More;
-    }
-    http.seen |= SEEN_DIGIT;
-    if http.left > u32::MAX >> 4 {
-        return Step::Malformed;
-    }
-    http.left = http.left << 4 | u32::from(digit);
-    Step::More
-}
-
 #[inline(always)]
 fn within_limit(http: &Http) -> Step {
     if http.head > HEAD_MAX { Step::Malformed } else { Step::More }
@@ -363,6 +349,7 @@ fn expected(candidate: u8, at: u8) -> u8 {
     match candidate {
         CONTENT_LENGTH => CONTENT_LENGTH_NAME[index],
         TRANSFER_ENCODING => TRANSFER_ENCODING_NAME[index],
+        UPGRADE => UPGRADE_NAME[index],
         _ => 0,
     }
 }

@@ -5,8 +5,11 @@
 //! single bytes at masked positions, so that no length from the wire is ever an offset.
 
 mod hello;
+mod hpack;
 mod http;
+mod http2;
 mod record;
+mod websocket;
 
 use crate::capacity::SEGMENT_BYTES;
 use crate::connection::Connection;
@@ -27,6 +30,10 @@ pub(crate) enum Step {
     Fingerprint(u64),
     /// A request was found.
     Request,
+    /// The client goes on in HTTP/2, behind the first line of its preface.
+    Http2,
+    /// The client goes on in WebSocket, with the byte at hand.
+    WebSocket,
     /// The bytes contradict the protocol; nothing more can be said of this stream.
     Malformed,
 }
@@ -41,6 +48,8 @@ pub fn step(connection: &mut Connection, buffer: &Buffer) -> bool {
         protocol::TLS if !connection.hello.is_done() => hello::step(connection, buffer),
         protocol::TLS => record::step(connection, buffer),
         protocol::HTTP1 => http::step(connection, buffer),
+        protocol::HTTP2 => http2::step(connection, buffer),
+        protocol::WEBSOCKET => websocket::step(connection, buffer),
         _ => return false,
     };
     match outcome {
@@ -51,10 +60,19 @@ pub fn step(connection: &mut Connection, buffer: &Buffer) -> bool {
             }
         }
         Step::Request => {
-            if connection.protocol == protocol::HTTP1 && connection.fingerprint == 0 {
+            if connection.protocol != protocol::TLS && connection.fingerprint == 0 {
                 connection.fingerprint = connection.http.fingerprint(connection.seed);
             }
             connection.found = connection.found.saturating_add(1);
+        }
+        Step::Http2 => {
+            connection.protocol = protocol::HTTP2;
+            http2::begin(connection);
+        }
+        Step::WebSocket => {
+            connection.protocol = protocol::WEBSOCKET;
+            let first = byte(buffer, connection.position.wrapping_sub(1));
+            websocket::begin(connection, first);
         }
         Step::Malformed => {
             connection.protocol = protocol::OTHER;
@@ -82,6 +100,8 @@ pub(crate) fn skippable(connection: &Connection) -> u32 {
     match connection.protocol {
         protocol::TLS if connection.hello.is_done() => connection.records.left,
         protocol::HTTP1 => connection.http.skippable(),
+        protocol::HTTP2 => http2::skippable(&connection.records),
+        protocol::WEBSOCKET => websocket::skippable(&connection.records),
         _ => 0,
     }
 }
@@ -89,10 +109,10 @@ pub(crate) fn skippable(connection: &Connection) -> u32 {
 /// Takes note that this many bytes, at most [`skippable`], were passed over.
 #[inline(always)]
 pub(crate) fn skip(connection: &mut Connection, bytes: u32) {
-    if connection.protocol == protocol::TLS {
-        connection.records.left = connection.records.left.saturating_sub(bytes);
-    } else {
+    if connection.protocol == protocol::HTTP1 {
         connection.http.skip(bytes);
+    } else {
+        connection.records.left = connection.records.left.saturating_sub(bytes);
     }
 }
 

@@ -3,7 +3,9 @@
 mod class;
 mod fingerprint;
 mod http;
+mod http2;
 mod record;
+mod websocket;
 
 use sensor_common::connection::Connection;
 use sensor_tests::executor::conversation::Conversation;

@@ -25,6 +25,11 @@ const OLD_FINISHED: (u8, u16) = (22, 40);
 const REQUEST: (u8, u16) = (23, 200);
 const FULL: (u8, u16) = (23, 16_401);
 const CHATTER: (u8, u16) = (23, 40);
+/// HTTP/2 inside TLS 1.3: the preface with settings, an acknowledgement of the server's, and what keeps a connection going.
+const PREFACE: (u8, u16) = (23, 81);
+const SETTINGS_ACK: (u8, u16) = (23, 26);
+const WINDOW_UPDATE: (u8, u16) = (23, 30);
+const PING: (u8, u16) = (23, 34);
 
 /// Description, version offered, what follows the hello, requests.
 const ROWS: &[(&str, &str, &[Move], u32)] = &[
@@ -81,10 +86,103 @@ const ROWS: &[(&str, &str, &[Move], u32)] = &[
         &[Receive, Send(&[KEY_EXCHANGE, CHANGE, OLD_FINISHED]), Receive, Send(&[REQUEST]), Receive, Send(&[REQUEST])],
         2,
     ),
+    (
+        "a small head of HTTP/2",
+        "1.3 h2",
+        &[
+            Receive,
+            Send(&[CHANGE, FINISHED, PREFACE]),
+            Receive,
+            Send(&[SETTINGS_ACK, (23, 37)]),
+            Receive,
+            Send(&[(23, 37)]),
+        ],
+        3,
+    ),
+    (
+        "chatter of HTTP/2",
+        "1.3 h2",
+        &[
+            Receive,
+            Send(&[CHANGE, FINISHED, PREFACE]),
+            Receive,
+            Send(&[SETTINGS_ACK]),
+            Receive,
+            Send(&[WINDOW_UPDATE, PING]),
+            Receive,
+            Send(&[WINDOW_UPDATE]),
+        ],
+        1,
+    ),
+    (
+        "heads at once in HTTP/2",
+        "1.3 h2",
+        &[
+            Receive,
+            Send(&[CHANGE, FINISHED, PREFACE]),
+            Receive,
+            Send(&[SETTINGS_ACK]),
+            Receive,
+            Send(&[(23, 61), (23, 400), WINDOW_UPDATE, (23, 48), (23, 900), (23, 59), (23, 300)]),
+        ],
+        4,
+    ),
+    (
+        "a body in parts in HTTP/2",
+        "1.3 h2",
+        &[
+            Receive,
+            Send(&[CHANGE, FINISHED, PREFACE]),
+            Receive,
+            Send(&[SETTINGS_ACK]),
+            Receive,
+            Send(&[(23, 61), (23, 8_218), (23, 8_218)]),
+            Send(&[FULL, (23, 70)]),
+            Receive,
+            Send(&[(23, 61), (23, 8_218), (23, 8_218)]),
+        ],
+        3,
+    ),
+    (
+        "HTTP/2 over TLS 1.2",
+        "1.2 h2",
+        &[
+            Receive,
+            Send(&[KEY_EXCHANGE, CHANGE, OLD_FINISHED]),
+            Receive,
+            Send(&[(23, 105), (23, 33)]),
+            Receive,
+            Send(&[(23, 37), (23, 41)]),
+            Receive,
+            Send(&[(23, 68), (23, 500), (23, 68)]),
+        ],
+        3,
+    ),
+    (
+        "no HTTP/2 where none was offered",
+        "1.3",
+        &[
+            Receive,
+            Send(&[CHANGE, FINISHED, REQUEST]),
+            Receive,
+            Send(&[SETTINGS_ACK, (23, 37), REQUEST]),
+            Send(&[REQUEST]),
+        ],
+        2,
+    ),
     ("TLS 1.3 offered, 1.2 resumed", "1.3", &[Receive, Send(&[CHANGE, OLD_FINISHED, REQUEST])], 1),
 ];
 
+/// A hello that offers this version; behind `h2` HTTP/2 too.
 fn hello(version: &str) -> Vec<u8> {
+    if let Some(version) = version.strip_suffix(" h2") {
+        let versions: &[u8] = if version == "1.3" { &[0, 43, 0, 3, 2, 3, 4] } else { &[] };
+        let extensions = [versions, &[0, 16, 0, 5, 0, 3, 2, b'h', b'2']].concat();
+        let length = u8::try_from(extensions.len()).expect("short");
+        let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0, 0, length], &extensions].concat();
+        let length = u8::try_from(body.len()).expect("short");
+        return [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat();
+    }
     frame(&format!("v4 hello {version}")).expect("the text is right").split_off(54)
 }
 

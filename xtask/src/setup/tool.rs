@@ -42,9 +42,12 @@ const PYTHON_ASK: &[&str] = &[
 ];
 const NODE_ASK: &[&str] = &["-e", "require('https'); require('http2'); require('tls'); console.log('all there')"];
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 19] = [
     Tool { name: "curl", packages: &["curl"], answer: "libcurl/", ..PLAIN },
+    Tool { name: "danted", packages: &["dante-server"], ask: &["-v"], answer: "Dante v", ..PLAIN },
     Tool { name: "ethtool", packages: &["ethtool"], answer: "ethtool version", ..PLAIN },
+    Tool { name: "h2load", packages: &["nghttp2-client"], answer: "h2load nghttp2", ..PLAIN },
+    Tool { name: "haproxy", packages: &["haproxy"], ask: &["-v"], answer: "HAProxy version", ..PLAIN },
     Tool { name: "ip", packages: &["iproute2"], ask: &["-V"], answer: "iproute2", ..PLAIN },
     Tool { name: "microsocks", packages: &["microsocks"], ask: &["-h"], answer: "SOCKS5", ..PLAIN },
     Tool { name: "nft", packages: &["nftables"], answer: "nftables v", ..PLAIN },
@@ -67,6 +70,8 @@ const TOOLS: [Tool; 14] = [
         real: Some(&["-c", "import sys; print(sys.executable)"]),
         files: Files::Modules,
     },
+    Tool { name: "socat", packages: &["socat"], ask: &["-V"], answer: "socat version", ..PLAIN },
+    Tool { name: "squid", packages: &["squid"], ask: &["-v"], answer: "Squid Cache: Version", ..PLAIN },
     Tool {
         name: "systemd-analyze",
         packages: &["systemd"],

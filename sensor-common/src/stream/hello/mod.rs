@@ -89,6 +89,12 @@ impl Hello {
         self.phase == DONE
     }
 
+    /// Whether the client offers application protocols.
+    #[inline(always)]
+    pub(super) fn has_alpn(&self) -> bool {
+        self.seen & SEEN_ALPN != 0
+    }
+
     /// The class of a complete hello; never 0.
     #[inline(always)]
     fn class(&self, seed: u64) -> u64 {
