@@ -9,5 +9,6 @@ pub mod engine;
 pub mod exit;
 pub mod kernel;
 pub mod metrics;
+pub mod replay;
 pub mod store;
 pub mod tunable;

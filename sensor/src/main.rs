@@ -8,6 +8,7 @@ use sensor::cli::ask::{self, Task};
 use sensor::cli::command::{Cli, command};
 use sensor::cli::output;
 use sensor::cli::render;
+use sensor::cli::replay;
 use sensor::cli::run::{DoctorOptions, RunOptions};
 use sensor::cli::style::Paint;
 use sensor::config::Config;
@@ -53,6 +54,8 @@ fn carry_out(cli: Cli) -> Result<Code, Failure> {
         Task::Run(options) => daemon::run::run(&RunOptions { socket: given, ..options }),
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
         Task::Doctor(options) => return doctor(&DoctorOptions { socket: given, ..options }),
+        Task::Replay(flags) => replay::replay(&flags),
+        Task::Tune(flags) => replay::tune(&flags, &socket),
         Task::CheckConfig(file) => {
             Config::read(&file)?;
             output::print(&format!("{} is valid\n", file.display()))

@@ -6,6 +6,7 @@ mod check;
 mod ci;
 mod command;
 mod demo;
+mod eval;
 mod lab;
 mod privilege;
 mod progress;
@@ -33,6 +34,7 @@ enum Verb {
     Check(check::Args),
     Ci(ci::Args),
     Lab(lab::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +54,6 @@ fn run() -> anyhow::Result<ExitCode> {
         Verb::Check(args) => check::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Eval(args) => eval::run(&args),
     }
 }

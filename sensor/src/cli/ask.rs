@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap_complete::Shell;
 
 use super::command::{AllowFlags, BlockFlags, Cli, Output, SourcesFlags, UnblockFlags, Verb};
+use super::replay::{ReplayFlags, TuneFlags};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
@@ -31,6 +32,8 @@ pub enum Task {
     Doctor(DoctorOptions),
     CheckConfig(PathBuf),
     Completions(Shell),
+    Replay(ReplayFlags),
+    Tune(TuneFlags),
 }
 
 /// What to do for a command line.
@@ -42,6 +45,8 @@ pub fn task(cli: Cli) -> Task {
         Verb::Detach(options) => return Task::Detach(options),
         Verb::Doctor(options) => return Task::Doctor(options),
         Verb::CheckConfig { file } => return Task::CheckConfig(file),
+        Verb::Replay(flags) => return Task::Replay(flags),
+        Verb::Tune(flags) => return Task::Tune(flags),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),
         Verb::Sources(SourcesFlags { limit, sort, tier, output }) => (Request::Sources { limit, sort, tier }, output),

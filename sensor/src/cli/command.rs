@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::replay::{ReplayFlags, TuneFlags};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
 use crate::control::route::{DEFAULT_RULES, DEFAULT_SOURCES, MOST_RULES, MOST_SOURCES};
@@ -122,6 +123,15 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Run the engine over recorded evidence: alarms, plans, summary; no daemon is needed
+    #[command(
+        after_help = "Example:\n  sensor replay --events events.jsonl\n\nThe format is described in docs/events.md; \
+                            `cargo xtask eval --write-events FILE` makes such a file."
+    )]
+    Replay(ReplayFlags),
+    /// Try thresholds against recorded evidence, and recommend one
+    #[command(after_help = "Example:\n  sensor tune --replay events.jsonl --try rotation_alarm=10,14,18")]
+    Tune(TuneFlags),
     /// Read the configuration file again; a bad one is refused and the old one stays
     #[command(after_help = "Example:\n  sensor check-config /etc/sensor/sensor.toml && sensor reload")]
     Reload,

@@ -7,5 +7,6 @@ pub mod command;
 pub mod duration;
 pub mod output;
 pub mod render;
+pub mod replay;
 pub mod run;
 pub mod style;
