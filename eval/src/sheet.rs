@@ -114,6 +114,7 @@ pub fn attacks(results: &Results, scenarios: &[Scenario]) -> Sheet {
         "refused ppm",
         "with quota",
         "established",
+        "innocents expected / real",
     ];
     let mut sheet = Sheet::new("attacks", &head);
     for (scenario, outcomes) in grouped(results, scenarios).into_iter().filter(|(s, _)| s.attack.is_some()) {
@@ -138,7 +139,17 @@ fn attack_row(name: &str, what: &str, outcomes: &[&Outcomes]) -> Vec<String> {
         Stat::all(outcomes.iter().map(|o| refused_ppm(o)), Worst::Highest).words(0),
         Stat::all(outcomes.iter().map(|o| refused_ppm_quota(o)), Worst::Highest).words(0),
         Stat::all(outcomes.iter().map(|o| o.account.benign().refused_established as f64), Worst::Highest).words(0),
+        innocents(outcomes),
     ]
+}
+
+/// Innocent connections that class rules were expected to refuse, and did: medians.
+fn innocents(outcomes: &[&Outcomes]) -> String {
+    let median =
+        |value: fn(&Account) -> f64| Stat::all(outcomes.iter().map(|o| value(&o.account)), Worst::Highest).median;
+    let expected = median(|account| account.expected_innocents).unwrap_or(0.0);
+    let real = median(|account| account.benign().refused_by_class as f64).unwrap_or(0.0);
+    format!("{expected:.0} / {real:.0}")
 }
 
 /// The baselines beside the engine.

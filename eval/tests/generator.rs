@@ -80,9 +80,9 @@ fn rates_are_those_assumed() {
         assert!((found / wanted - 1.0).abs() < 0.3, "{what}: {found}, not {wanted}");
     }
     let direct = events.iter().filter(|event| event.class == Class::Consumer);
-    let (late, all) = direct.filter_map(|event| event.gap_us).fold((0.0, 0.0), |(late, all), gap| {
-        (late + f64::from(u8::from(gap >= 25_000)), all + 1.0)
-    });
+    let (late, all) = direct
+        .filter_map(|event| event.gap_us)
+        .fold((0.0, 0.0), |(late, all), gap| (late + f64::from(u8::from(gap >= 25_000)), all + 1.0));
     let share: f64 = late / all;
     assert!((share - assumptions.gap_false).abs() < 0.005, "{share} of direct connections show a gap");
 }

@@ -36,7 +36,8 @@ fn calm() -> Scenario {
 #[test]
 fn a_campaign_is_found_and_calm_is_left_alone() {
     let settings = small();
-    let work = Work { seeds: vec![1_000], scenarios: vec![calm(), hydra()], sensitivity: false, adaptive: false, threads: 1 };
+    let work =
+        Work { seeds: vec![1_000], scenarios: vec![calm(), hydra()], sensitivity: false, adaptive: false, threads: 1 };
     let results = evaluate::run(&work, &settings, &|_| {});
     let [calm, hydra] = results.outcomes.as_slice() else { panic!("two scenarios have run") };
     assert_eq!((calm.account.alarms.len(), calm.account.class_rules), (0, 0), "{:?}", calm.account.alarms);
@@ -57,9 +58,18 @@ fn a_campaign_is_found_and_calm_is_left_alone() {
     assert_eq!(summary.alarm_min_1pct.median, None, "it was not run");
     let json = serde_json::to_value(&summary).expect("it is plain data");
     for name in [
-        "false_alarms_per_30d", "rules_on_benign", "alarm_min_5pct", "alarm_min_1pct", "alarm_min_025pct",
-        "source_precision", "served_after_rule", "benign_refused_ppm_deny", "benign_refused_ppm_quota",
-        "established_refused", "simulated_days_per_s", "tick_1m_ms",
+        "false_alarms_per_30d",
+        "rules_on_benign",
+        "alarm_min_5pct",
+        "alarm_min_1pct",
+        "alarm_min_025pct",
+        "source_precision",
+        "served_after_rule",
+        "benign_refused_ppm_deny",
+        "benign_refused_ppm_quota",
+        "established_refused",
+        "simulated_days_per_s",
+        "tick_1m_ms",
     ] {
         assert!(json[name].get("median").is_some() && json[name].get("worst").is_some(), "{name}: {json}");
     }
@@ -146,7 +156,7 @@ fn every_scenario_draws_what_it_says() {
         let mut site = record::dry_run(&settings, &scenario, 5);
         let mut listener = Listener::default();
         let started_s = scenario.attack.as_ref().map_or(0, |attack| attack.after_s);
-        site.run(1_200, &mut listener);
+        site.run(600, &mut listener);
         assert!(!listener.evidence.is_empty(), "{}", scenario.name);
         assert!(started_s.is_multiple_of(600) && scenario.length_s > started_s, "{}", scenario.name);
     }

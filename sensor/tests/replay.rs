@@ -1,6 +1,5 @@
 //! Event files, `sensor replay` and `sensor tune`, as a user meets them.
 
-mod skip;
 mod stub;
 
 use std::io::Write;
@@ -69,7 +68,14 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let gaps = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>(), any::<u32>());
     let what = (1..=u16::MAX, 0_u8..4, any::<u64>(), any::<u32>(), prop::option::of("[^\\p{Cc}]{1,24}"));
     (0..u64::MAX / 2, any::<u32>(), any::<[u8; 16]>(), any::<bool>(), gaps, what).prop_map(
-        |(at, v4, v6, is_v4, (hello, flight, timestamps, rtt_us), (service, protocol, fingerprint, requests, label))| {
+        |(
+            at,
+            v4,
+            v6,
+            is_v4,
+            (hello, flight, timestamps, rtt_us),
+            (service, protocol, fingerprint, requests, label),
+        )| {
             Evidence {
                 at: Time(at),
                 client: if is_v4 { Address::v4(v4.to_be_bytes()) } else { Address::v6(v6) },
@@ -161,7 +167,11 @@ fn a_fingerprint_is_a_number_or_any_text() {
     assert_eq!(of("00000000c0ffee00"), 0xc0ff_ee00);
     assert_eq!(of(""), 0);
     let ja4 = of("t13d1516h2_8daaf6152771_02713d6af862");
-    assert!(ja4 != 0 && ja4 == of("t13d1516h2_8daaf6152771_02713d6af862") && ja4 != of("t13d1516h2_8daaf6152771_02713d6af863"));
+    assert!(
+        ja4 != 0
+            && ja4 == of("t13d1516h2_8daaf6152771_02713d6af862")
+            && ja4 != of("t13d1516h2_8daaf6152771_02713d6af863")
+    );
 }
 
 #[test]
@@ -181,7 +191,13 @@ fn a_hydra_is_found_and_its_connections_would_be_refused() {
 
 fn sensor(socket: &std::path::Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sensor"));
-    command.arg("--socket").arg(socket).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("--socket")
+        .arg(socket)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary was built");
     // A command that ends early closes its input: that is its right.
     let _ = child.stdin.take().expect("it is piped").write_all(input);
@@ -199,7 +215,8 @@ fn replay_prints_alarms_plans_and_a_summary() {
     let file = written(&hydra(), Form::JsonLines);
     let nowhere = std::path::Path::new("/nonexistent");
     let text = shown(&sensor(nowhere, &["replay", "--events", "-", "--set", "learn_s=1800"], &file));
-    for line in ["campaign_opened #1: ", "class_rule #1: ", "4800 connections in 1h 9m", "1 true and 0 false campaigns"] {
+    for line in ["campaign_opened #1: ", "class_rule #1: ", "4800 connections in 1h 9m", "1 true and 0 false campaigns"]
+    {
         assert!(text.contains(line), "`{line}` is missing in:\n{text}");
     }
     let csv = written(&hydra(), Form::Csv);
@@ -242,12 +259,16 @@ fn tune_recommends_with_a_reason_and_applies() {
     assert!(text.contains("rotation_alarm = 100") && text.contains("recommended: nothing yet: "), "{text}");
     // Called calm, the rotation is a false alarm, and a threshold that is out of reach is better.
     let text = tune(&["--calm", "--try", "rotation_networks_min=100000", "--apply"]);
-    assert!(text.contains("recommended: sensor set rotation_networks_min 100000: 0 false campaigns instead of 1"), "{text}");
+    assert!(
+        text.contains("recommended: sensor set rotation_networks_min 100000: 0 false campaigns instead of 1"),
+        "{text}"
+    );
     assert!(text.contains("applied: rotation_networks_min = 100000"), "{text}");
     let set = Request::Set { name: "rotation_networks_min".to_owned(), value: 100_000 };
     assert!(stub.asked().contains(&set), "the daemon was not asked");
     // Without labels nobody knows.
     let bare: Vec<Evidence> = hydra().into_iter().map(|event| Evidence { label: None, ..event }).collect();
-    let output = sensor(&stub.socket(), &["tune", "--replay", "-", "--try", "rotation_alarm=8"], &written(&bare, Form::Csv));
+    let output =
+        sensor(&stub.socket(), &["tune", "--replay", "-", "--try", "rotation_alarm=8"], &written(&bare, Form::Csv));
     assert!(shown(&output).contains("the file has no labels"), "{output:?}");
 }

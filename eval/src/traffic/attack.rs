@@ -72,17 +72,16 @@ impl World {
         turns: f64,
         slot: &mut Slot<'_>,
     ) {
-        let fingerprint = match class {
-            Class::ProxyCustomer => self.browser(slot.random.random()),
-            _ => self.attack_client(attack, &mut slot.random),
+        let fingerprint = if class == Class::ProxyCustomer {
+            self.browser(slot.random.random())
+        } else {
+            self.attack_client(attack, &mut slot.random)
         };
         // The mean is kept: whole turns, and one more by the chance of the fraction.
         let turns = (turns + slot.random.random::<f64>()) as u64;
         for _ in 0..turns.max(1) {
-            let fingerprint = match (attack.client, class) {
-                (Client::Fresh, Class::Attack) => slot.random.random::<u64>().max(1),
-                _ => fingerprint,
-            };
+            let is_fresh = attack.client == Client::Fresh && class == Class::Attack;
+            let fingerprint = if is_fresh { slot.random.random::<u64>().max(1) } else { fingerprint };
             let (gap_us, is_hello_late) = self.gaps.draw(path, &mut slot.random);
             slot.out.push(Event { at_ns: ns(at_s), client, fingerprint, gap_us, is_hello_late, class });
             at_s += match attack.pace {

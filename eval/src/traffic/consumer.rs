@@ -78,17 +78,15 @@ impl World {
     pub(super) fn session(&self, slot: &mut Slot<'_>, person: &Person, home: sensor_common::address::Address) {
         let assumptions = &self.assumptions;
         let mut at_s = slot.moment();
-        let client = match person.class {
-            Class::Vpn => {
-                let exits = assumptions.vpn_networks as u64 * 20;
-                let exit = below(hash(self.seed, Domain::Exit, &[person.draw, 4]), exits);
-                v4(plane::VPN, exit / 20, exit % 20)
-            }
-            Class::Phone => {
-                let address = below(slot.random.random(), assumptions.cgnat_addresses as u64);
-                v4(plane::PHONES, address / PHONES_PER_NETWORK, address % PHONES_PER_NETWORK)
-            }
-            _ => home,
+        let client = if person.class == Class::Vpn {
+            let exits = assumptions.vpn_networks as u64 * 20;
+            let exit = below(hash(self.seed, Domain::Exit, &[person.draw, 4]), exits);
+            v4(plane::VPN, exit / 20, exit % 20)
+        } else if person.class == Class::Phone {
+            let address = below(slot.random.random(), assumptions.cgnat_addresses as u64);
+            v4(plane::PHONES, address / PHONES_PER_NETWORK, address % PHONES_PER_NETWORK)
+        } else {
+            home
         };
         let mut turns = 1;
         if slot.random.random::<f64>() < assumptions.multi_turn {

@@ -126,7 +126,7 @@ impl<R: BufRead> Events<R> {
 
     fn event(&self) -> Result<Evidence, ReadError> {
         let Some(columns) = &self.columns else {
-            let line: Line<'_> = serde_json::from_str(&self.buffer).map_err(|error| self.wrong(error.to_string()))?;
+            let line: Line<'_> = serde_json::from_str(&self.buffer).map_err(|error| self.wrong(fault(&error)))?;
             return Evidence::try_from(line).map_err(|error| self.wrong(error));
         };
         let fields = record(&self.buffer).map_err(|error| self.wrong(error))?;
@@ -181,6 +181,11 @@ impl<R: BufRead> Iterator for Events<R> {
         }
         Some(self.event())
     }
+}
+
+/// A fault of JSON; its own line is always the first.
+fn fault(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", ", column ")
 }
 
 /// The fields of one CSV line (RFC 4180); none holds a line break here.
