@@ -69,7 +69,12 @@ pub fn summary(summary: &Summary) -> Sheet {
     row("benign refused, ppm, as shipped", &summary.benign_refused_ppm_deny, 1, "<= 50");
     row("benign refused, ppm, with the modelled quota", &summary.benign_refused_ppm_quota, 1, "<= 300");
     row("connections of established sources refused", &summary.established_refused, 0, "0");
-    row("highest unseen rate, requests a day (hydra, popular SDK; 20 is the lowest tried)", &summary.max_undetected_per_day, 0, "published");
+    row(
+        "highest unseen rate, requests a day (hydra, popular SDK; 20 is the lowest tried)",
+        &summary.max_undetected_per_day,
+        0,
+        "published",
+    );
     row("simulated days per second of one core", &summary.simulated_days_per_s, 2, ">= 0.17");
     row("a tick with 1 M networks known, ms", &summary.tick_1m_ms, 1, "<= 50");
     sheet
@@ -240,8 +245,10 @@ pub fn sensitivity(results: &Results) -> Sheet {
 /// The adaptive adversary.
 #[must_use]
 pub fn undetected(results: &Results, scenarios: &[Scenario]) -> Sheet {
-    let mut sheet =
-        Sheet::new("undetected", &["shape", "what happens", "highest unseen rate, requests a day (20 is the lowest tried)"]);
+    let mut sheet = Sheet::new(
+        "undetected",
+        &["shape", "what happens", "highest unseen rate, requests a day (20 is the lowest tried)"],
+    );
     for (shape, rates) in &results.undetected {
         let what = scenarios.iter().find(|s| s.name == *shape).map_or("", |s| s.summary.as_str());
         let stat = Stat::of(rates.iter().copied(), Worst::Highest);

@@ -185,7 +185,8 @@ fn a_hydra_is_found_and_its_connections_would_be_refused() {
     }
     replay.finish();
     assert_eq!(replay.verdicts.iter().map(|verdict| verdict.is_true).collect::<Vec<_>>(), [true]);
-    assert!(refused > 400, "{refused} of 600 would be refused");
+    // In the second round a guard may hold back: here every ordinary connection is a newcomer's.
+    assert!(refused > 250, "{refused} of 600 would be refused");
     assert_eq!(replay.labels["attack"].connections, 600);
 }
 
