@@ -14,7 +14,6 @@ use sensor::replay::path::{Fate, Path};
 use sensor::tunable::Tunables;
 use sensor_common::address::{Address, network_key};
 use sensor_common::event::protocol;
-use sensor_common::hash::mix;
 
 use crate::account::{Account, Alarm};
 use crate::quota::Quota;
@@ -268,13 +267,6 @@ impl Site {
                 self.account.expected_innocents += campaign.weight.innocents_millionths as f64 / 1e6;
             }
         }
-    }
-
-    /// A number that changes if anything that the engine decided does.
-    #[must_use]
-    pub fn digest(&self) -> u64 {
-        let alarms = self.account.alarms.iter().fold(0, |state, alarm| mix(alarm.at_s ^ alarm.fingerprint, state));
-        self.account.classes.values().fold(alarms, |state, tally| mix(tally.offered ^ tally.refused() << 32, state))
     }
 }
 

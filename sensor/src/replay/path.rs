@@ -187,12 +187,6 @@ impl Path {
         std::mem::take(&mut self.met)
     }
 
-    /// Whether nothing happened since the last snapshot.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.changed.is_empty() && self.met.is_empty()
-    }
-
     /// When the network of a client was first seen; `None` if it never was.
     #[must_use]
     pub fn network_first_seen(&self, client: &Address) -> Option<Time> {
