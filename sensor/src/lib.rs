@@ -13,5 +13,6 @@ pub mod fingerprint;
 pub mod host;
 pub mod kernel;
 pub mod metrics;
+pub mod replay;
 pub mod store;
 pub mod tunable;

@@ -56,7 +56,8 @@ fn carry_out(cli: Cli) -> Result<Code, Failure> {
         Task::Detach(options) => output::print(&daemon::run::detach(&options)?),
         Task::Doctor(options) => return doctor(&DoctorOptions { socket: given, ..options }),
         Task::Capture(flags) => capture::run(&socket, &flags),
-        Task::Replay(flags) => replay::run(&flags),
+        Task::Replay(flags) => replay::replay(&flags),
+        Task::Tune(flags) => replay::tune(&flags, &socket),
         Task::CheckConfig(file) => {
             Config::read(&file)?;
             output::print(&format!("{} is valid\n", file.display()))

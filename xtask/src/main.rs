@@ -6,6 +6,7 @@ mod check;
 mod ci;
 mod command;
 mod demo;
+mod eval;
 mod evidence;
 mod fuzz;
 mod lab;
@@ -37,6 +38,7 @@ enum Verb {
     Ci(ci::Args),
     Fuzz(fuzz::Args),
     Lab(lab::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +60,6 @@ fn run() -> anyhow::Result<ExitCode> {
         Verb::Ci(args) => ci::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Eval(args) => eval::run(&args),
     }
 }

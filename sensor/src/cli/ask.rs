@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use clap_complete::Shell;
 
 use super::command::{
-    AllowFlags, BlockFlags, CampaignVerb, CaptureFlags, Cli, ConnectionsFlags, JudgeFlags, Output, ReplayFlags,
-    ReportFormat, SourcesFlags, UnblockFlags, Verb,
+    AllowFlags, BlockFlags, CampaignVerb, CaptureFlags, Cli, ConnectionsFlags, JudgeFlags, Output, ReportFormat,
+    SourcesFlags, UnblockFlags, Verb,
 };
+use super::replay::{ReplayFlags, TuneFlags};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use super::{output, render};
 use crate::cli::style::Paint;
@@ -36,6 +37,7 @@ pub enum Task {
     Capture(CaptureFlags),
     Replay(ReplayFlags),
     Completions(Shell),
+    Tune(TuneFlags),
 }
 
 /// What to do for a command line.
@@ -52,6 +54,7 @@ pub fn task(cli: Cli) -> Task {
         }
         Verb::Capture(flags) => return Task::Capture(flags),
         Verb::Replay(flags) => return Task::Replay(flags),
+        Verb::Tune(flags) => return Task::Tune(flags),
         Verb::Completions { shell } => return Task::Completions(shell),
         Verb::Status { output } => (Request::Status, output),
         Verb::Sources(SourcesFlags { limit, sort, tier, output }) => (Request::Sources { limit, sort, tier }, output),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::replay::{ReplayFlags, TuneFlags};
 use super::run::{DetachOptions, DoctorOptions, RunOptions};
 use crate::control::protocol::{DEFAULT_SOCKET, SortKey};
 use crate::control::route::{
@@ -107,11 +108,6 @@ pub enum Verb {
                       measured on each connection. Ends early on Ctrl-C; what arrived is kept."
     )]
     Capture(CaptureFlags),
-    /// Run a capture through the packet path and print the evidence on its connections
-    #[command(after_help = "Example:\n  sensor replay live.pcap --port 8000\n  \
-                      sensor replay live.pcap --json | jq 'select(.path == \"relayed\")'\n\nReads pcap and pcapng (`tcpdump -w live.pcap`); needs \
-                      no daemon and no privileges. A file that breaks off is shown up to there, and ends with code 1.")]
-    Replay(ReplayFlags),
     /// Never refuse a prefix, whatever the detectors say
     #[command(
         after_help = "Example:\n  sensor allow 198.51.100.0/24 --note 'office' --ttl 30d\n  sensor allow --file offices.txt"
@@ -148,6 +144,16 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Run a capture through the packet path, or recorded evidence through the engine
+    #[command(after_help = "Example:\n  sensor replay live.pcap --port 8000\n  \
+                      sensor replay live.pcap --json | jq 'select(.path == \"relayed\")'\n  \
+                      sensor replay --events events.jsonl\n\nReads pcap and pcapng (`tcpdump -w live.pcap`) and event files \
+                      (docs/events.md); needs no daemon and no privileges. A capture that breaks off is shown up to there, and \
+                      ends with code 1.")]
+    Replay(ReplayFlags),
+    /// Try thresholds against recorded evidence, and recommend one
+    #[command(after_help = "Example:\n  sensor tune --replay events.jsonl --try rotation_alarm=10,14,18")]
+    Tune(TuneFlags),
     /// Read the configuration file again; a bad one is refused and the old one stays
     #[command(after_help = "Example:\n  sensor check-config /etc/sensor/sensor.toml && sensor reload")]
     Reload,
@@ -232,20 +238,6 @@ pub struct CaptureFlags {
     /// File to write; one that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-}
-
-/// Flags of `sensor replay`.
-#[derive(Clone, Debug, Args)]
-pub struct ReplayFlags {
-    /// Capture: pcap or pcapng
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Watched TCP port, may be repeated; without it every port that a connection attempt of the capture goes to
-    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub ports: Vec<u16>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Flags of `sensor sources`.

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod capture;
 pub mod command;
 pub mod duration;
+mod frames;
 pub mod output;
 pub mod render;
 pub mod replay;

@@ -1,150 +1,163 @@
-//! `sensor replay`: a capture's evidence as a table, or as one JSON object a line.
+//! `sensor replay` and `sensor tune`: recordings in, what the sensor makes of them out. A capture goes through the packet
+//! path, an event file through the engine. No daemon is needed, but for `tune --apply`.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
-use sensor_common::counter::{Counter, Group};
-use serde::Serialize;
+use clap::Args;
 
-use super::command::ReplayFlags;
-use super::style::{Paint, Tone};
-use super::{output, render};
-use crate::capture_file::{self, Broken, Found, Options, Summary};
-use crate::evidence::Evidence;
+use super::{ask, frames, output};
+use crate::config::Config;
+use crate::control::protocol::Request;
 use crate::exit::{Code, Failure};
+use crate::replay::Replay;
+use crate::replay::evidence::Evidence;
+use crate::replay::read::{Events, ReadError};
+use crate::replay::report::Report;
+use crate::replay::tune::Trial;
+use crate::tunable::Tunables;
 
-/// Rows of the table; more are only counted.
-const ROWS_MAX: usize = 10_000;
-
-/// A line of `--json`.
-#[derive(Serialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
-enum Line<'a> {
-    /// A connection to a watched service.
-    Connection(&'a Evidence),
-    /// A ClientHello elsewhere.
-    Hello(&'a Evidence),
-    Summary {
-        frames: u64,
-        outgoing_frames: u64,
-        cut_frames: u64,
-        backwards_frames: u64,
-        services: &'a [u16],
-        connections: u64,
-        events: u64,
-        classes: usize,
-        class_conflicts: u64,
-        /// Counters of the packet path that moved.
-        counters: BTreeMap<String, u64>,
-        /// Why the file was not read to its end.
-        broken: Option<String>,
-    },
+/// Flags of `sensor replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayFlags {
+    /// Capture: pcap or pcapng
+    #[arg(value_name = "FILE", required_unless_present = "events", conflicts_with_all = ["events", "config", "set"])]
+    pub file: Option<PathBuf>,
+    /// Watched TCP port, may be repeated; without it every port that a connection attempt of the capture goes to
+    #[arg(long = "port", value_name = "PORT", conflicts_with = "events", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Event file: JSON lines, or CSV with a header; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    #[command(flatten)]
+    pub basis: Basis,
+    /// Print JSON: of a capture one object a line, of events the report
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Carries the command out.
+/// Flags of `sensor tune`.
+#[derive(Clone, Debug, Args)]
+pub struct TuneFlags {
+    /// Event file: JSON lines, or CSV with a header; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub replay: PathBuf,
+    #[command(flatten)]
+    pub basis: Basis,
+    /// Values of a tunable to try, instead of the usual ones; may be repeated
+    #[arg(long = "try", value_name = "NAME=V1,V2,...", value_parser = tried)]
+    pub tried: Vec<(String, Vec<u64>)>,
+    /// Nothing in the file is an attack: every alarm is false
+    #[arg(long)]
+    pub calm: bool,
+    /// Change the tunable in the running daemon as recommended
+    #[arg(long)]
+    pub apply: bool,
+    /// Print the advice as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which tunables hold.
+#[derive(Clone, Debug, Args)]
+pub struct Basis {
+    /// Take the tunables of this configuration file, instead of the defaults
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Change a tunable for this run; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, u64)>,
+}
+
+fn setting(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, as in learn_s=3600")?;
+    let value = value.parse().map_err(|_| format!("`{value}` is no whole number"))?;
+    let mut probe = Tunables::default();
+    probe.set(name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value))
+}
+
+fn tried(text: &str) -> Result<(String, Vec<u64>), String> {
+    let (name, values) = text.split_once('=').ok_or("give NAME=V1,V2,..., as in rotation_alarm=10,14,18")?;
+    let values: Result<Vec<u64>, String> =
+        values.split(',').map(|v| setting(&format!("{name}={v}")).map(|s| s.1)).collect();
+    Ok((name.to_owned(), values?))
+}
+
+impl Basis {
+    fn tunables(&self) -> Result<Tunables, Failure> {
+        let mut tunables = match &self.config {
+            Some(path) => Config::read(path)?.tunables,
+            None => Tunables::default(),
+        };
+        for (name, value) in &self.set {
+            tunables.set(name, *value).map_err(|error| Failure::new(Code::Usage, error.to_string(), ""))?;
+        }
+        Ok(tunables)
+    }
+}
+
+/// Carries out `sensor replay`.
 ///
 /// # Errors
-/// If the file cannot be read; what was read before is printed.
-pub fn run(flags: &ReplayFlags) -> Result<(), Failure> {
-    let options = Options { ports: flags.ports.clone(), ..Options::default() };
-    let mut rows = Vec::new();
-    let mut more = 0_u64;
-    let mut written = Ok(());
-    let mut take = |found: Found| {
-        let (Found::Connection { evidence, .. } | Found::Hello { evidence, .. }) = &found;
+/// If the file cannot be read or a line is malformed: exit code 2, with its number.
+pub fn replay(flags: &ReplayFlags) -> Result<(), Failure> {
+    match (&flags.file, &flags.events) {
+        (_, Some(events)) => replay_events(events, flags),
+        (Some(capture), None) => frames::replay(capture, &flags.ports, flags.json),
+        (None, None) => Err(Failure::new(Code::Usage, "nothing to replay", "name a capture, or --events FILE")),
+    }
+}
+
+fn replay_events(events: &Path, flags: &ReplayFlags) -> Result<(), Failure> {
+    let mut replay = Replay::new(&flags.basis.tunables()?);
+    each(events, |evidence, line| replay.feed(&evidence).map(drop).map_err(|error| error.at_line(line)))?;
+    replay.finish();
+    let report = Report::of(&replay);
+    output::print(&if flags.json { json(&report)? } else { report.text() })
+}
+
+/// Carries out `sensor tune`.
+///
+/// # Errors
+/// As [`replay`]; with `--apply` as `sensor set`.
+pub fn tune(flags: &TuneFlags, socket: &Path) -> Result<(), Failure> {
+    let trial = Trial::new(&flags.basis.tunables()?, &flags.tried, flags.calm);
+    let mut trial = trial.map_err(|error| Failure::new(Code::Usage, error.to_string(), ""))?;
+    each(&flags.replay, |evidence, line| trial.feed(&evidence).map_err(|error| error.at_line(line)))?;
+    let advice = trial.finish();
+    output::print(&if flags.json { json(&advice)? } else { advice.text() })?;
+    if let Some(change) = advice.recommended.filter(|_| flags.apply) {
+        let said = format!("applied: {} = {}\n", change.name, change.value);
+        ask::ask(socket, Request::Set { name: change.name, value: change.value })?;
         if !flags.json {
-            if rows.len() < ROWS_MAX { rows.push((**evidence).clone()) } else { more += 1 }
-        } else if written.is_ok() {
-            written = line(&match &found {
-                Found::Connection { evidence, .. } => Line::Connection(evidence),
-                Found::Hello { evidence, .. } => Line::Hello(evidence),
-            });
+            output::print(&said)?;
         }
-    };
-    let fault = |broken: &Broken| {
-        let path = flags.file.display();
-        let code = if matches!(broken, Broken::Unknown | Broken::Unreadable(_)) { Code::Usage } else { Code::Runtime };
-        Failure::new(code, format!("{path}: {broken}"), broken.hint())
-    };
-    let summary = capture_file::replay(&flags.file, &options, &mut take).map_err(|broken| fault(&broken))?;
-    if flags.json {
-        written.and_then(|()| line(&last(&summary)))?;
+    }
+    Ok(())
+}
+
+/// Reads a file event by event.
+fn each(path: &Path, mut take: impl FnMut(Evidence, u64) -> Result<(), ReadError>) -> Result<(), Failure> {
+    let hint = "docs/events.md describes the format";
+    let failed = |error: String| Failure::new(Code::Usage, format!("{}: {error}", path.display()), hint);
+    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
     } else {
-        let paint = Paint::for_stdout();
-        output::print(&(render::evidence(&rows, paint) + &foot(&summary, more, paint)))?;
-    }
-    summary.broken.as_ref().map_or(Ok(()), |broken| Err(fault(broken)))
-}
-
-fn line(line: &Line<'_>) -> Result<(), Failure> {
-    let mut text = serde_json::to_string(line)
-        .map_err(|error| Failure::new(Code::Runtime, format!("a record cannot be printed: {error}"), ""))?;
-    text.push('\n');
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::Runtime, format!("standard output cannot be written: {error}"), ""))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn last(summary: &Summary) -> Line<'_> {
-    Line::Summary {
-        frames: summary.frames,
-        outgoing_frames: summary.outgoing,
-        cut_frames: summary.cut,
-        backwards_frames: summary.backwards,
-        services: &summary.services,
-        connections: summary.connections,
-        events: summary.events,
-        classes: summary.classes,
-        class_conflicts: summary.class_conflicts,
-        counters: summary.counters.iter().map(|(counter, count)| (counter_name(*counter), *count)).collect(),
-        broken: summary.broken.as_ref().map(ToString::to_string),
-    }
-}
-
-/// The name of a counter, with that of its group in front.
-fn counter_name(counter: Counter) -> String {
-    let group = match counter.group() {
-        Group::Total => return counter.name().to_owned(),
-        Group::Reject => "reject",
-        Group::Drop => "drop",
-        Group::WouldDrop => "would_drop",
-        Group::Unknown => "unknown",
-        Group::Lost => "lost",
+        Box::new(BufReader::with_capacity(1 << 16, File::open(path).map_err(|error| failed(error.to_string()))?))
     };
-    format!("{group}_{}", counter.name())
+    let mut events = Events::new(reader).map_err(|error| failed(error.to_string()))?;
+    while let Some(event) = events.next() {
+        let event = event.map_err(|error| failed(error.to_string()))?;
+        take(event, events.line()).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
 }
 
-/// What is to be said below the table.
-fn foot(summary: &Summary, more: u64, paint: Paint) -> String {
-    let services: Vec<String> = summary.services.iter().map(u16::to_string).collect();
-    let mut text = format!(
-        "{} frames, {} connections to port {}; {} frames that services sent were left out\n",
-        summary.frames,
-        summary.connections,
-        if services.is_empty() { "-".to_owned() } else { services.join(", ") },
-        summary.outgoing,
-    );
-    if more > 0 {
-        text.push_str(&format!("{more} further rows: --json prints all\n"));
-    }
-    if summary.cut > 0 {
-        text.push_str(&format!(
-            "{} frames were cut by the capture: their payload is unknown (tcpdump -s 0)\n",
-            summary.cut
-        ));
-    }
-    if summary.backwards > 0 {
-        let what = format!(
-            "{} frames claim to be older than ones before them: their times count as equal\n",
-            summary.backwards
-        );
-        text.push_str(&what);
-    }
-    if summary.class_conflicts > 0 {
-        text.push_str(&format!("{} ClientHellos whose class and JA4 do not fit together\n", summary.class_conflicts));
-    }
-    paint.text(Tone::Faint, text.trim_end()) + "\n"
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    let text =
+        text.map_err(|error| Failure::new(Code::Runtime, format!("the report cannot be printed: {error}"), ""))?;
+    Ok(text + "\n")
 }
