@@ -60,7 +60,7 @@ counters! {
     Syns = "syns" in Total,
     /// Handshakes completed with watched services.
     Connections = "connections" in Total,
-    /// Requests counted exactly (plaintext HTTP/1).
+    /// Requests counted exactly (plaintext HTTP/1 and HTTP/2).
     RequestsExact = "requests_exact" in Total,
     /// Requests estimated from TLS record starts and server progress.
     RequestsEstimated = "requests_estimated" in Total,

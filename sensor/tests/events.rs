@@ -238,7 +238,7 @@ fn wrong_usage_ends_with_2_and_advice() {
         (&["replay", "--events", "-", "--set", "colour=3"], "", "no tunable is called `colour`"),
         (&["tune", "--replay", "-", "--try", "rotation_alarm=1"], "", "out of range"),
         (&["tune", "--replay", "-"], "", "no events"),
-        (&["replay"], "", "--events"),
+        (&["replay"], "", "<FILE>"),
     ] {
         let output = sensor(nowhere, arguments, input.as_bytes());
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -50,7 +50,7 @@ impl KernelTotals {
                 None => {}
             }
         }
-        let text = "Requests to watched services: exact for plaintext HTTP/1, estimated inside TLS";
+        let text = "Requests to watched services: exact for plaintext HTTP, estimated inside TLS and WebSocket";
         let mut groups = vec![Totals::register(registry, "requests", text, "counting", requests)];
         for (group, name, label, text) in [
             (Group::Drop, "dropped_frames", "reason", "Frames dropped, by reason"),

@@ -2,24 +2,20 @@
 //! and the sensor's own figures. Every run is bounded in frames; asserts nothing about what is right.
 
 pub mod crowd;
-pub mod table;
 pub mod volley;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramFd, XdpMode};
+use aya::programs::XdpMode;
 use nix::net::if_::if_nametoindex;
 use sensor::control::protocol::Status;
 
 use crate::bench::feeder::{Feeder, Tool, on_cpu_politely};
-use crate::bench::sensor::program;
 use crate::lab::sensor::{METRICS, SensorOptions};
 use crate::lab::topology::{ROUTER_INTERFACE, SERVER_INTERFACE};
 use crate::lab::{Lab, LabPlan, Role, wait_until};
@@ -48,8 +44,6 @@ pub struct Site {
     peer: u32,
     /// Frames that went to the server before the sensor came.
     before: u64,
-    /// Frames that were handed to the program without being sent.
-    run: AtomicU64,
     /// Lab, server and sensor.
     pub live: Live,
 }
@@ -83,7 +77,7 @@ impl Site {
             if_nametoindex(ROUTER_INTERFACE).context("index of the router's end")
         })?;
         let live = Live::with(lab, options)?;
-        let mut site = Self { _taker: taker, peer, before: 0, run: AtomicU64::new(0), live };
+        let mut site = Self { _taker: taker, peer, before: 0, live };
         // The interfaces were reset by their new queues, and say hello for a while.
         let came = site.live.lab.wait_quiet(HELLO, DEADLINE)?;
         site.before = came - site.metrics()?.get("frames_total");
@@ -113,30 +107,6 @@ impl Site {
         })
     }
 
-    /// Hands frames to the program on the interface, on one CPU: as fast as they are judged.
-    ///
-    /// # Errors
-    /// When the kernel does not run it.
-    pub fn run(&self, cpu: usize, volleys: &[&Volley], frames: u32, times: u64) -> Result<()> {
-        on_cpu_politely(self.live.lab.space(Role::Net), cpu, || {
-            for _ in 0..times {
-                volleys.iter().try_for_each(|volley| volley.run(frames))?;
-            }
-            Ok(())
-        })?;
-        self.run.fetch_add(volleys.len() as u64 * u64::from(frames) * times, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The program on the interface.
-    ///
-    /// # Errors
-    /// When it is not pinned.
-    pub fn program(&self) -> Result<ProgramFd> {
-        let link: FdLink = PinnedLink::from_pin(self.pin("link")).context("open the pinned link")?.into();
-        program(link.info().context("ask for the link's program")?.program_id())
-    }
-
     /// The sensor's status, as its control socket gives it.
     ///
     /// # Errors
@@ -161,7 +131,7 @@ impl Site {
     /// # Errors
     /// When the counts do not become equal.
     pub fn settled(&self) -> Result<Figures> {
-        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.before + self.run.load(Ordering::Relaxed);
+        let came = self.live.lab.wait_quiet(QUIET, DEADLINE)? - self.before;
         let mut latest = Figures::default();
         let caught_up = wait_until(DEADLINE, || {
             latest = self.metrics().unwrap_or_default();
@@ -169,25 +139,6 @@ impl Site {
         });
         ensure!(caught_up, "{came} frames came, the sensor counts {:?}", latest.0.get("frames_total"));
         Ok(latest)
-    }
-
-    /// Processor time that the daemon has taken so far.
-    ///
-    /// # Errors
-    /// When the daemon is gone.
-    pub fn daemon_time(&self) -> Result<Duration> {
-        let pid = self.status()?.pid;
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("read the daemon's times")?;
-        // Behind the name, which may hold anything, come state, ten numbers, then user and system time.
-        let (_, fields) = text.rsplit_once(')').context("no name in it")?;
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        // Linux shows times in hundredths of a second (USER_HZ), whatever its timer does.
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
-    /// A pinned map of the running sensor.
-    fn pin(&self, name: &str) -> PathBuf {
-        self.live.sensor.paths().bpffs.join("sensor").join(SERVER_INTERFACE).join(name)
     }
 }
 
