@@ -57,10 +57,14 @@ impl<'a> Frames<'a> {
     /// # Errors
     /// If it is none.
     pub fn new(input: impl Read + Send + 'a) -> Result<Self, Broken> {
-        let reader = create_reader(BLOCK_BYTES, Whole(input)).map_err(|error| match error {
-            PcapError::ReadError => Broken::Unreadable("an error of the file system".to_owned()),
-            PcapError::Incomplete(_) | PcapError::UnexpectedEof => Broken::Truncated { packets: 0 },
-            _ => Broken::Unknown,
+        let reader = create_reader(BLOCK_BYTES, Whole(input)).map_err(|error| {
+            if matches!(error, PcapError::ReadError) {
+                Broken::Unreadable("an error of the file system".to_owned())
+            } else if matches!(error, PcapError::Incomplete(_) | PcapError::UnexpectedEof) {
+                Broken::Truncated { packets: 0 }
+            } else {
+                Broken::Unknown
+            }
         })?;
         let (interfaces, capacity) = (Vec::new(), BLOCK_BYTES);
         Ok(Self { reader, interfaces, packets: 0, latest_ns: 0, backwards: 0, capacity, is_done: false })

@@ -42,7 +42,7 @@ struct Stream {
 
 #[derive(Debug)]
 enum Datagrams {
-    Quic(Initials),
+    Quic(Box<Initials>),
     Dtls(Handshake),
     Over,
 }
@@ -99,7 +99,7 @@ impl Hellos {
             None => {
                 let begin = match payload {
                     [22, 254 | 1, ..] => Datagrams::Dtls(Handshake::default()),
-                    _ if quic::is_known(payload) => Datagrams::Quic(Initials::default()),
+                    _ if quic::is_known(payload) => Datagrams::Quic(Box::default()),
                     // TLS inside another protocol over UDP; what has no hello at once is not followed.
                     _ => return find(payload, Transport::Quic).ok(),
                 };

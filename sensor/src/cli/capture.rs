@@ -154,10 +154,10 @@ async fn listen(socket: &Path, flags: &CaptureFlags) -> Result<(), Failure> {
 async fn recent(socket: &Path, after: u64) -> Result<Recent, Failure> {
     let request = Request::Connections { limit: MOST_CONNECTIONS, after: Some(after), source: None };
     let answer = client::call(socket, &request).await.map_err(|error| ask::explain(socket, error))?;
-    match answer.answer {
-        Answer::Connections(recent) => Ok(recent),
-        _ => Err(Failure::new(Code::Runtime, "the daemon answered something else", "look at its log")),
-    }
+    let Answer::Connections(recent) = answer.answer else {
+        return Err(Failure::new(Code::Runtime, "the daemon answered something else", "look at its log"));
+    };
+    Ok(recent)
 }
 
 fn write(out: &mut impl io::Write, line: &Line) -> io::Result<()> {
